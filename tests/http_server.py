@@ -1,0 +1,98 @@
+"""A web server on this machine that behaves well or badly, as the first part of the path asks.
+
+`http://127.0.0.1:<port>/good/x.gz` delivers the file x.gz of the served folder, `/503/x.gz` answers
+503, `/stall/x.gz` sends nothing, and so on: `Handler` has one method for each kind of behaviour.
+"""
+
+import contextlib
+import http.server
+import pathlib
+import threading
+import urllib.parse
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        path = urllib.parse.urlsplit(self.path).path  # a proxy is asked for a whole address
+        _, behaviour, name = path.split("/")
+        self.server.requests.append((behaviour, name))
+        body = (self.server.folder / name).read_bytes()
+        with contextlib.suppress(ConnectionError):  # clients that give up are part of the tests
+            if behaviour.isdigit():
+                self.send_error(int(behaviour))
+            else:
+                getattr(self, behaviour)(name, body)
+
+    def answer(self, body, length=None):
+        self.send_response(200)
+        self.send_header("Content-Length", len(body) if length is None else length)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def good(self, name, body):
+        self.answer(body)
+
+    def together(self, name, body):
+        """Delivers the first file only when two clients have asked for it."""
+        if name.startswith("train-images"):
+            self.server.two_clients.wait(timeout=30)
+        self.answer(body)
+
+    def redirect(self, name, body):
+        self.send_response(302)
+        self.send_header("Location", f"/good/{name}")
+        self.end_headers()
+
+    def circle(self, name, body):
+        self.send_response(302)
+        self.send_header("Location", self.path)
+        self.end_headers()
+
+    def html(self, name, body):
+        self.answer(b"<!DOCTYPE html><title>Log in to the guest network</title>")
+
+    def wrong(self, name, body):
+        self.answer(body[:-9] + bytes([body[-9] ^ 1]) + body[-8:])
+
+    def cut(self, name, body):
+        self.answer(body[:len(body) // 2], length=len(body))
+
+    def short(self, name, body):
+        """Half the file, and a header that agrees."""
+        self.answer(body[:len(body) // 2])
+
+    def stall(self, name, body):
+        self.server.closing.wait(timeout=60)
+
+    def halfway(self, name, body):
+        """Half the file, and then nothing."""
+        self.answer(body[:len(body) // 2], length=len(body))
+        self.wfile.flush()
+        self.server.sent_half.set()
+        self.server.closing.wait(timeout=60)
+
+    def close(self, name, body):
+        self.close_connection = True
+
+    def log_message(self, *args):
+        pass
+
+
+@contextlib.contextmanager
+def serve(folder):
+    """Serves the files in `folder`; yields the server, with `.address` and the list `.requests`."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.folder = pathlib.Path(folder)
+    server.address = f"http://127.0.0.1:{server.server_port}"
+    server.requests = []
+    server.sent_half, server.closing = threading.Event(), threading.Event()
+    server.two_clients = threading.Barrier(2)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.closing.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()

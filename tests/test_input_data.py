@@ -1,0 +1,497 @@
+"""Reading MNIST's files, well-formed or not, and handing out batches."""
+
+import gzip
+import hashlib
+import os
+import pathlib
+import struct
+import subprocess
+import sys
+import tempfile
+import tracemalloc
+import types
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import input_data
+
+ROOT = pathlib.Path(input_data.__file__).resolve().parent
+TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = NAMES = list(input_data.OFFICIAL)
+WAY_OUT = "delete it to download it again"
+
+
+# Small sets in MNIST's format.
+
+def idx_images(images):
+    return struct.pack(">4I", 2051, *images.shape) + images.tobytes()
+
+
+def idx_labels(labels):
+    return struct.pack(">2I", 2049, len(labels)) + labels.tobytes()
+
+
+def small_set(train=12, test=5, seed=0):
+    """Returns {name: content unpacked} of a random set."""
+    rng = np.random.default_rng(seed)
+    contents = {}
+    for images, labels, n in [(TRAIN_IMAGES, TRAIN_LABELS, train), (TEST_IMAGES, TEST_LABELS, test)]:
+        contents[images] = idx_images(rng.integers(0, 256, (n, 28, 28), np.uint8))
+        contents[labels] = idx_labels(rng.integers(0, 10, n, np.uint8))
+    return contents
+
+
+def write(folder, contents, spelling="{}.gz"):
+    for name, content in contents.items():
+        path = pathlib.Path(folder, spelling.format(name))
+        path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+
+
+def read(folder, **arguments):
+    return input_data.read_data_sets(folder, **{"validation_size": 0, "dtype": "uint8", **arguments})
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    monkeypatch.setattr(input_data, "MIRRORS", [])
+
+
+@pytest.fixture
+def small(tmp_path):
+    write(tmp_path, small_set())
+    return tmp_path
+
+
+def run(script, *arguments, **environment):
+    """Runs a script in a Python of its own, which finds the project's modules; returns its output."""
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run([sys.executable, "-c", script, *map(str, arguments)], text=True,
+                          capture_output=True, env={**os.environ, "PYTHONPATH": path, **environment})
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+# The interface.
+
+def test_shapes_and_dtypes(small):
+    mnist = input_data.read_data_sets(str(small), validation_size=2)
+    assert mnist._fields == ("train", "validation", "test")
+    assert [part.num_examples for part in mnist] == [10, 2, 5]
+    for part in mnist:
+        assert part.images.shape == (part.num_examples, 784) and part.images.dtype == np.float32
+        assert part.labels.shape == (part.num_examples,) and part.labels.dtype == np.uint8
+        assert part.epochs_completed == 0
+    assert 0 <= mnist.train.images.min() and mnist.train.images.max() <= 1
+
+
+def test_arguments_in_tensorflow_1_order(small):
+    mnist = input_data.read_data_sets(small, False, True, np.uint8, False, 3, 1, None)
+    assert mnist.train.images.shape == (9, 28, 28, 1) and mnist.train.images.dtype == np.uint8
+    assert mnist.train.labels.shape == (9, 10) and mnist.train.labels.dtype == np.float64
+    assert mnist.validation.num_examples == 3
+
+
+def test_one_hot_says_the_same_as_numbers(small):
+    numbers, one_hot = read(small).train.labels, read(small, one_hot=True).train.labels
+    assert np.array_equal(one_hot.argmax(axis=1), numbers)
+    assert np.array_equal(np.sort(one_hot, axis=1), np.tile([0.0] * 9 + [1.0], (12, 1)))
+
+
+def test_pixels_are_scaled_as_tensorflow_1_did(small):
+    whole = np.arange(256, dtype=np.uint8).repeat(49)[:12 * 784].reshape(12, 28, 28)
+    write(small, {TRAIN_IMAGES: idx_images(whole)})
+    scaled = np.multiply(whole.astype(np.float32), 1.0 / 255.0)
+    images = read(small, dtype="float32", reshape=False).train.images
+    assert images.tobytes() == scaled.tobytes()
+
+
+def test_first_training_images_are_the_validation_set(small):
+    whole, split = read(small).train, read(small, validation_size=4)
+    assert np.array_equal(split.validation.images, whole.images[:4])
+    assert np.array_equal(split.validation.labels, whole.labels[:4])
+    assert np.array_equal(split.train.images, whole.images[4:])
+    assert np.array_equal(split.train.labels, whole.labels[4:])
+
+
+@pytest.mark.parametrize("size", [-1, 13, 5000])
+def test_validation_size_out_of_range(small, size):
+    with pytest.raises(ValueError, match=f"validation_size {size} .* 12 training images.* 0 to 12"):
+        read(small, validation_size=size)
+
+
+def test_whole_training_set_as_validation_set(small):
+    mnist = read(small, validation_size=12)
+    assert (mnist.train.num_examples, mnist.validation.num_examples) == (0, 12)
+    with pytest.raises(ValueError, match="next_batch"):
+        mnist.train.next_batch(1)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", np.uint8, np.dtype("uint8"),
+                                   types.SimpleNamespace(as_numpy_dtype=np.uint8)])
+def test_dtype_by_name_or_type(small, dtype):
+    assert read(small, dtype=dtype).test.images.dtype == np.uint8
+
+
+@pytest.mark.parametrize("dtype", ["float64", np.int32, "no such type", None, object()])
+def test_other_dtypes(tmp_path, dtype):
+    with pytest.raises(TypeError, match="pass 'float32' or 'uint8'"):
+        read(tmp_path, dtype=dtype)
+
+
+def test_tensorflow_dtypes(small):
+    tf = pytest.importorskip("tensorflow")
+    assert read(small, dtype=tf.uint8).train.images.dtype == np.uint8
+    assert read(small, dtype=tf.float32).train.images.dtype == np.float32
+    with pytest.raises(TypeError, match="float64"):
+        read(small, dtype=tf.float64)
+
+
+@pytest.mark.parametrize("seed", [-1, "one"])
+def test_bad_seed(tmp_path, seed):
+    with pytest.raises(ValueError, match=f"seed {seed!r}"):
+        read(tmp_path, seed=seed)
+
+
+def test_works_without_tensorflow(small):
+    assert run("""if True:
+        import sys
+        sys.modules["tensorflow"] = None
+        import input_data
+        mnist = input_data.read_data_sets(sys.argv[1], validation_size=2)
+        print(mnist.train.next_batch(3)[0].shape)
+        assert not any(name.startswith("tensorflow.") for name in sys.modules)""",
+               small).endswith("(3, 784)\n")
+
+
+def test_fake_data_is_the_generated_digits(tmp_path, monkeypatch):
+    asked = []
+
+    def load(directory, seed=0):
+        asked.append(directory)
+        images = np.arange(20, dtype=np.uint8)[:, None, None] * np.ones((1, 28, 28), np.uint8)
+        return images, np.repeat(np.arange(10, dtype=np.uint8), 2), images[:10], np.arange(10, dtype=np.uint8)
+
+    monkeypatch.setattr(input_data.generated_digits, "load", load)
+    mnist = input_data.read_data_sets(str(tmp_path), fake_data=True, validation_size=5, one_hot=True)
+    assert asked == [str(tmp_path)] and {part.name for part in mnist} == {input_data.GENERATED}
+    assert [part.num_examples for part in mnist] == [15, 5, 10]
+    assert mnist.train.images.shape == (15, 784) and mnist.train.images.max() == np.float32(19 / 255)
+    assert not list(tmp_path.iterdir())
+
+
+# Files under all their names.
+
+@pytest.mark.parametrize("spelling", ["{}.gz", "{}", "dotted", "dotted.gz"])
+def test_packed_or_not(tmp_path, spelling):
+    contents = small_set()
+    for name, content in contents.items():
+        written = name.replace("-idx", ".idx") if "dotted" in spelling else name
+        write(tmp_path, {written: content}, "{}.gz" if spelling.endswith("gz") else "{}")
+    mnist = read(tmp_path)
+    assert mnist.train.images.tobytes() == contents[TRAIN_IMAGES][16:]
+    assert mnist.test.labels.tobytes() == contents[TEST_LABELS][8:]
+
+
+def test_other_data_sets_are_read_and_named(small, capsys):
+    name = read(small).train.name
+    assert name == f"the files in {small}, which are not MNIST's official ones"
+    printed = capsys.readouterr().out
+    assert printed.count("\n") == 1 and "Not MNIST's official" in printed and TEST_LABELS in printed
+
+
+def test_official_content_counts_however_it_is_packed(tmp_path, capsys, monkeypatch):
+    contents = small_set()
+    monkeypatch.setattr(input_data, "OFFICIAL", {
+        name: ("", hashlib.sha256(content).hexdigest()) for name, content in contents.items()})
+    write(tmp_path, contents, "{}")
+    assert {part.name for part in read(tmp_path)} == {"MNIST"}
+    assert capsys.readouterr().out == ""
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32), st.sampled_from(["{}", "{}.gz"]))
+def test_reads_sets_of_any_size(train, test, seed, spelling):
+    contents = small_set(train, test, seed)
+    with tempfile.TemporaryDirectory() as folder:
+        write(folder, contents, spelling)
+        mnist = read(folder)
+    assert mnist.train.images.tobytes() == contents[TRAIN_IMAGES][16:]
+    assert mnist.train.labels.tobytes() == contents[TRAIN_LABELS][8:]
+    assert mnist.test.images.tobytes() == contents[TEST_IMAGES][16:]
+    assert mnist.test.labels.tobytes() == contents[TEST_LABELS][8:]
+    mnist.train.images[0] = 0  # the arrays belong to the caller
+
+
+# Malformed files.
+
+def refused(folder, name, match):
+    with pytest.raises(ValueError) as caught:
+        read(folder)
+    assert str(pathlib.Path(folder, name)) in str(caught.value)
+    assert WAY_OUT in str(caught.value) and "\n" not in str(caught.value)
+    assert match in str(caught.value)
+
+
+IMAGES, LABELS = small_set()[TRAIN_IMAGES], small_set()[TRAIN_LABELS]
+PACKED = gzip.compress(IMAGES)
+
+
+@pytest.mark.parametrize("name, content, match", [
+    (TRAIN_IMAGES, b"<!DOCTYPE html><title>Not found</title>", "not an intact gzip file"),
+    (TRAIN_IMAGES, IMAGES, "not an intact gzip file"),
+    (TRAIN_IMAGES, b"", "cut short"),
+    (TRAIN_IMAGES, PACKED[:5], "not an intact gzip file"),
+    (TRAIN_IMAGES, PACKED[:-4], "not an intact gzip file"),
+    (TRAIN_IMAGES, PACKED[:2000], "not an intact gzip file"),
+    (TRAIN_IMAGES, PACKED[:-8] + bytes(8), "not an intact gzip file"),
+    (TRAIN_IMAGES, PACKED[:5000] + b"\xff" * 99 + PACKED[5099:], "not an intact gzip file"),
+    (TRAIN_IMAGES, PACKED + b"junk", "not an intact gzip file"),
+    (TRAIN_IMAGES, PACKED + gzip.compress(b"more"), "goes on after the 12 examples"),
+])
+def test_malformed_gzip(small, name, content, match):
+    (small / f"{name}.gz").write_bytes(content)
+    refused(small, f"{name}.gz", match)
+
+
+@pytest.mark.parametrize("spelling", ["{}", "{}.gz"])
+@pytest.mark.parametrize("name, content, match", [
+    (TRAIN_IMAGES, b"", "cut short"),
+    (TRAIN_IMAGES, IMAGES[:15], "cut short within its header"),
+    (TRAIN_IMAGES, IMAGES[:16], "promises 12 examples and holds fewer"),
+    (TRAIN_IMAGES, IMAGES[:-1], "promises 12 examples and holds fewer"),
+    (TRAIN_IMAGES, IMAGES + b"\0", "goes on after the 12 examples"),
+    (TRAIN_IMAGES, LABELS, "magic number 2049, not 2051"),
+    (TRAIN_IMAGES, struct.pack(">4I", 2049, 12, 28, 28) + IMAGES[16:], "magic number 2049, not 2051"),
+    (TRAIN_IMAGES, struct.pack(">4I", 2051, 12, 14, 56) + IMAGES[16:], "14x56 pixels, not 28x28"),
+    (TRAIN_IMAGES, struct.pack(">4I", 2051, 0, 28, 28), "promises 0 examples"),
+    (TRAIN_IMAGES, struct.pack(">4I", 2051, 2**32 - 1, 28, 28) + IMAGES[16:], "promises 4,294,967,295"),
+    (TRAIN_IMAGES, struct.pack(">4I", 2051, 12, 2**32 - 1, 2**32 - 1) + IMAGES[16:], "not 28x28"),
+    (TRAIN_IMAGES, struct.pack(">4I", 2051, 300_000, 28, 28) + IMAGES[16:], "cut short"),
+    (TRAIN_LABELS, LABELS[:-1], "promises 12 examples and holds fewer"),
+    (TRAIN_LABELS, LABELS + b"\1", "goes on after the 12 examples"),
+    (TRAIN_LABELS, IMAGES, "magic number 2051, not 2049"),
+    (TRAIN_LABELS, LABELS[:-1] + b"\x0a", "label 10"),
+    (TRAIN_LABELS, idx_labels(np.zeros(11, np.uint8)), "11 labels for the 12 images"),
+    (TEST_LABELS, idx_labels(np.zeros(6, np.uint8)), "6 labels for the 5 images"),
+])
+def test_malformed_content(tmp_path, spelling, name, content, match):
+    write(tmp_path, {**small_set(), name: content}, spelling)
+    tracemalloc.start()
+    refused(tmp_path, spelling.format(name), match)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50e6  # a header's promise alone never takes memory: 300,000 images are 235 MB
+
+
+def test_gzip_bomb_is_not_unpacked(small):
+    with gzip.open(small / f"{TRAIN_IMAGES}.gz", "wb", compresslevel=1) as file:
+        file.write(IMAGES)
+        for _ in range(100):
+            file.write(bytes(1_000_000))
+    tracemalloc.start()
+    refused(small, f"{TRAIN_IMAGES}.gz", "goes on after the 12 examples")
+    assert tracemalloc.get_traced_memory()[1] < 10e6
+    tracemalloc.stop()
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(NAMES), st.sampled_from(["{}", "{}.gz"]), st.data())
+def test_one_corruption_is_an_error_or_harmless(name, spelling, data):
+    contents = small_set(3, 2)
+    with tempfile.TemporaryDirectory() as folder:
+        write(folder, contents, spelling)
+        path = pathlib.Path(folder, spelling.format(name))
+        good = path.read_bytes()
+        # Half of the time near the beginning, where the headers are.
+        at = data.draw(st.integers(0, 24) | st.integers(0, len(good)))
+        removed, added = data.draw(st.integers(0, 3)), data.draw(st.binary(max_size=3))
+        bad = good[:at] + added + good[at + removed:]
+        path.write_bytes(bad)
+        try:
+            mnist = read(folder)
+        except ValueError as error:
+            assert str(path) in str(error) and WAY_OUT in str(error)
+            return
+    expected = {**contents, **({} if spelling == "{}.gz" else {name: bad})}
+    assert mnist.train.images.tobytes() == expected[TRAIN_IMAGES][16:]
+    assert mnist.train.labels.tobytes() == expected[TRAIN_LABELS][8:]
+    assert mnist.test.images.tobytes() == expected[TEST_IMAGES][16:]
+    assert mnist.test.labels.tobytes() == expected[TEST_LABELS][8:]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from(NAMES), st.sampled_from(["{}", "{}.gz", "raw"]),
+       st.binary(max_size=60) | st.tuples(
+           st.sampled_from([2049, 2051]), st.integers(0, 2**32 - 1), st.sampled_from([28, 2**32 - 1]),
+           st.just(28)).map(lambda header: struct.pack(">4I", *header)))
+def test_any_bytes_at_all(name, spelling, content):
+    with tempfile.TemporaryDirectory() as folder:
+        write(folder, small_set(3, 2))
+        path = pathlib.Path(folder, f"{name}.gz")
+        if spelling == "raw":
+            path.write_bytes(content)
+        else:
+            path.unlink()
+            path = pathlib.Path(folder, spelling.format(name))
+            write(folder, {name: content}, spelling)
+        with pytest.raises(ValueError, match=WAY_OUT) as caught:
+            read(folder)
+        assert str(path) in str(caught.value)
+
+
+# Batches. Image i of these sets has the value i in its only pixel, and label i.
+
+def data_set(n, seed=0):
+    return input_data.DataSet(np.arange(n)[:, None], np.arange(n), "numbers", np.random.default_rng(seed))
+
+
+def take(numbers, sizes, shuffle=True):
+    """The numbers handed out, one after another, in batches of these sizes."""
+    taken = []
+    for size in sizes:
+        images, labels = numbers.next_batch(size, shuffle=shuffle)
+        assert images.shape == (size, 1) and np.array_equal(images[:, 0], labels)
+        taken.extend(labels)
+    return taken
+
+
+sizes = st.lists(st.integers(0, 30), max_size=20)
+
+
+@given(st.integers(1, 20), sizes, st.booleans())
+def test_each_image_once_an_epoch(n, sizes, shuffle):
+    numbers = data_set(n)
+    taken = take(numbers, sizes, shuffle)
+    for begin in range(0, len(taken), n):
+        epoch = taken[begin:begin + n]
+        assert len(set(epoch)) == len(epoch)
+        if not shuffle:
+            assert epoch == list(range(len(epoch)))
+    assert numbers.epochs_completed == max(len(taken) - 1, 0) // n
+
+
+@given(st.integers(1, 20), st.lists(st.tuples(st.integers(0, 30), st.booleans()), max_size=20))
+def test_shuffle_may_change_between_batches(n, calls):
+    numbers, taken = data_set(n), []
+    for size, shuffle in calls:
+        taken += take(numbers, [size], shuffle)
+    for begin in range(0, len(taken), n):
+        assert len(set(taken[begin:begin + n])) == len(taken[begin:begin + n])
+
+
+def test_epochs_completed_counts_when_a_batch_goes_beyond_the_end():
+    numbers, counted = data_set(10), []
+    for size in (5, 5, 5, 5, 1, 40):
+        numbers.next_batch(size)
+        counted.append(numbers.epochs_completed)
+    assert counted == [0, 0, 1, 1, 2, 6]
+
+
+def test_every_epoch_has_an_order_of_its_own():
+    numbers = data_set(50)
+    epochs = [take(numbers, [50]) for _ in range(3)]
+    assert epochs[0] != epochs[1] != epochs[2] and epochs[0] != list(range(50))
+
+
+def test_seeds(small):
+    def batches(seed):
+        return [part.next_batch(40)[0].tobytes() for part in read(small, seed=seed, validation_size=6)]
+    assert batches(7) == batches(7) and batches(np.int64(7)) == batches(7)
+    assert len({tuple(batches(seed)) for seed in (7, 8, None, None)}) == 4
+
+
+def test_sets_do_not_share_a_stream(small):
+    first, second = (read(small, seed=1, validation_size=6) for _ in range(2))
+    first.test.next_batch(99)
+    assert np.array_equal(first.train.next_batch(30)[0], second.train.next_batch(30)[0])
+    orders = [part._rng.permutation(100).tolist() for part in read(small, seed=1)]
+    assert orders[0] != orders[1] != orders[2] != orders[0]
+
+
+def test_batches_are_copies_and_fake_data_is_ignored():
+    numbers = data_set(10)
+    images, _ = numbers.next_batch(10, fake_data=True, shuffle=False)
+    images[:] = 77
+    assert np.array_equal(numbers.images[:, 0], np.arange(10))
+
+
+def test_negative_batch():
+    with pytest.raises(ValueError, match="-1 images"):
+        data_set(10).next_batch(-1)
+
+
+# The official MNIST.
+
+@pytest.fixture
+def official(tmp_path, mnist_data):
+    for name in NAMES:
+        (tmp_path / f"{name}.gz").symlink_to(pathlib.Path(mnist_data, f"{name}.gz"))
+    return tmp_path
+
+
+def test_official_mnist(official, capsys):
+    mnist = read(official)
+    assert capsys.readouterr().out == "" and mnist.train.name == "MNIST"
+    assert np.bincount(mnist.train.labels).tolist() == [
+        5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    for part, name in [(mnist.train, TRAIN_IMAGES), (mnist.test, TEST_IMAGES)]:
+        pixels = gzip.decompress((official / f"{name}.gz").read_bytes())[16:]
+        assert hashlib.sha256(part.images).digest() == hashlib.sha256(pixels).digest()
+
+
+def test_official_mnist_as_scripts_ask_for_it(official):
+    mnist, whole = input_data.read_data_sets(str(official), one_hot=True), read(official)
+    assert [part.num_examples for part in mnist] == [55_000, 5_000, 10_000]
+    assert np.array_equal(mnist.validation.labels.argmax(axis=1), whole.train.labels[:5000])
+    assert np.array_equal(mnist.validation.images,
+                          np.multiply(whole.train.images[:5000].astype(np.float32), 1.0 / 255.0))
+
+
+def test_official_mnist_unpacked(official, capsys):
+    packed = read(official)
+    for name in NAMES:
+        packed_file = official / f"{name}.gz"
+        (official / name).write_bytes(gzip.decompress(packed_file.read_bytes()))
+        packed_file.unlink()
+    unpacked = read(official)
+    assert unpacked.train.name == "MNIST" and capsys.readouterr().out == ""
+    for one, other in zip(packed, unpacked):
+        assert np.array_equal(one.images, other.images) and np.array_equal(one.labels, other.labels)
+
+
+# TensorFlow's tutorial "MNIST for beginners". Changed are its imports: TensorFlow 1 lives on as
+# tensorflow.compat.v1, where its behaviour is switched on, and input_data is this project's.
+OLD_SCRIPT = '''
+import sys
+import input_data
+import tensorflow.compat.v1 as tf
+tf.disable_v2_behavior()
+
+mnist = input_data.read_data_sets(sys.argv[1], one_hot=True)
+
+x = tf.placeholder(tf.float32, [None, 784])
+W = tf.Variable(tf.zeros([784, 10]))
+b = tf.Variable(tf.zeros([10]))
+y = tf.matmul(x, W) + b
+y_ = tf.placeholder(tf.float32, [None, 10])
+cross_entropy = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(labels=y_, logits=y))
+train_step = tf.train.GradientDescentOptimizer(0.5).minimize(cross_entropy)
+
+sess = tf.InteractiveSession()
+tf.global_variables_initializer().run()
+for _ in range(1000):
+    batch_xs, batch_ys = mnist.train.next_batch(100)
+    sess.run(train_step, feed_dict={x: batch_xs, y_: batch_ys})
+
+correct_prediction = tf.equal(tf.argmax(y, 1), tf.argmax(y_, 1))
+accuracy = tf.reduce_mean(tf.cast(correct_prediction, tf.float32))
+print(sess.run(accuracy, feed_dict={x: mnist.test.images, y_: mnist.test.labels}))
+'''
+
+
+def test_an_old_tutorial_runs(official):
+    pytest.importorskip("tensorflow")
+    output = run(OLD_SCRIPT, official, CUDA_VISIBLE_DEVICES="-1")
+    assert 0.90 <= float(output.splitlines()[-1]) <= 0.94
