@@ -21,6 +21,7 @@ import numpy as np
 
 import input_data
 import terminal
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # fast kernels, which TensorFlow leaves off on many processors
 with terminal.quiet():
     import tensorflow.compat.v1 as tf
 import summaries
@@ -233,9 +234,8 @@ def main():
         sys.exit(f"{error}: LEARNING_RATE {settings.learning_rate} is too high for this network, try a smaller one.")
     except (RuntimeError, tf.errors.OpError) as error:  # TensorFlow's ways to say that a file cannot be written
         sys.exit(f"{terminal.short(folder)} cannot be written to any more: {str(error).splitlines()[0]}")
-    stopped = "Stopped early. " if result.signal else ""
-    terminal.say(f"{stopped}Test accuracy {result.accuracy:.2%} after step {result.step}, on {data.train.name}. "
-                 f"The network is saved in {terminal.short(result.checkpoint)}")
+    terminal.say(f"{'Stopped early. ' if result.signal else ''}Test accuracy {result.accuracy:.2%} after step "
+                 f"{result.step}, on {data.train.name}. The network is saved in {terminal.short(result.checkpoint)}")
     if result.signal:
         sys.exit(128 + result.signal)
     if result.accuracy < 0.15:

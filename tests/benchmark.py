@@ -81,8 +81,13 @@ def ours(data_dir):
     return train
 
 
-def keras(data_dir):
-    """Keras's `fit` with its defaults."""
+def keras(data_dir, onednn=False):
+    """Keras's `fit` with its defaults; on request with the kernels that mnist.py switches on.
+
+    Where the processor has AVX-512's instructions for neural networks, TensorFlow switches them on by itself.
+    """
+    if onednn:
+        os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
     import keras
     from keras import layers
     data = read(data_dir).train
@@ -137,6 +142,7 @@ def reader(folder, fake_data):
 CONTENDERS = {  # each takes the folder of the data sets
     "this project": ours,
     "Keras `fit`": keras,
+    "Keras `fit`, with oneDNN switched on as here": functools.partial(keras, onednn=True),
     "PyTorch as its tutorials write it": functools.partial(pytorch, best=False),
     "PyTorch at its best (fused Adam, channels last)": functools.partial(pytorch, best=True),
     "MNIST": functools.partial(reader, fake_data=False),
@@ -280,8 +286,8 @@ def row(what, unit, values, of=None, ratios=((), ())):
 
 def step_rows(setup):
     """a bare training step, here and elsewhere"""
-    ours, *peers = names = list(CONTENDERS)[:4]
-    seconds = take_turns(setup, names if util.find_spec("torch") else names[:2], setup.plan.rounds, setup.plan.steps)
+    ours, *peers = names = list(CONTENDERS)[:5]
+    seconds = take_turns(setup, names if util.find_spec("torch") else names[:3], setup.plan.rounds, setup.plan.steps)
     yield row(f"a bare training step: {ours}", "ms", seconds[ours])
     for name in peers:
         took = seconds.get(name, [])
@@ -350,7 +356,7 @@ def long_rows(setup):
 
 def read_rows(setup):
     """reading the data sets"""
-    names = list(CONTENDERS)[4:]
+    names = list(CONTENDERS)[5:]
     seconds = take_turns(setup, names if REAL else names[1:], setup.plan.reads, 1)
     for name in names:
         yield row(f"reading {name}", "s", seconds.get(name), None if name in seconds else "MNIST_DATA names no folder")

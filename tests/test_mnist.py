@@ -248,8 +248,6 @@ def test_run_that_learned_nothing_says_what_that_means(run_here, tmp_path):
     status, out, err = run_here("--learning_rate", "0.1", "--epochs", "100")
     assert status == 0, err
     assert "no better than guessing" in out and "smaller LEARNING_RATE" in out
-    # Not one ReLU answers any more. TensorBoard would take such an embedding, all zeros, for text, and fail.
-    assert not list(tmp_path.glob("runs/*/test/projector_config.pbtxt"))
     status, out, err = run_here("--learning_rate", "1e-9", "--epochs", "3")
     assert "no better than guessing" in out and "larger LEARNING_RATE" in out
 
