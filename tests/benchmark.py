@@ -1,6 +1,6 @@
 """Measure what the lesson costs, and what its user would take in its place; print a table, and write it as JSON.
 
-    python tests/benchmark.py              # about 25 minutes on two cores
+    python tests/benchmark.py              # about half an hour on two cores
     python tests/benchmark.py --quick      # under two: fewer steps and repetitions
 
 Whatever is compared takes turns, and each ratio is taken between neighbours in time, so that what else the machine does
@@ -51,8 +51,8 @@ ENVIRONMENT = {"https_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0
 Run = collections.namedtuple("Run", "seconds start step megabytes")
 # How much is measured; the part "step" is `rounds` rounds of `steps` steps, "draw" is `serves` rounds of `requests`.
 Plan = collections.namedtuple("Plan", "rounds steps runs run_steps tutorial_steps long_steps reads serves requests")
-FULL = Plan(11, 200, 3, 2000, 2000, 20000, 7, 7, 300)
-QUICK = Plan(4, 30, 2, 200, 50, 1000, 2, 3, 100)
+FULL = Plan(11, 100, 3, 2000, 1000, 20000, 5, 7, 300)
+QUICK = Plan(3, 20, 1, 200, 20, 400, 1, 2, 50)
 
 
 # ------------------------------------------------------------------------------------------------ contenders
@@ -135,7 +135,9 @@ def pytorch(data_dir, best):
 
 
 def reader(folder, fake_data):
-    """Reading the data sets in a folder; where that is None, each time in a new one."""
+    """Reading the data sets in a folder, which are there already; where it is None, each time in a new one."""
+    if folder:
+        read(folder, fake_data)
     return lambda times: [read(folder or tempfile.mkdtemp(), fake_data) for _ in range(times)]
 
 
@@ -264,8 +266,8 @@ def take_turns(setup, names, rounds, times):
     for name in new:
         contender = process(__file__, "--contender", name, setup.data_dir, stdin=subprocess.PIPE)
         setup.running[name] = setup.on_exit.enter_context(contender)
-    for name in new:
-        ask(setup.running[name], times)  # the first time, it plans, traces and compiles
+    for name in new if times > 1 else []:
+        ask(setup.running[name], times)  # the first of many steps plans, traces and compiles
     seconds = {name: [] for name in names}
     for turn in range(rounds):
         for name in names[::(-1) ** turn]:
