@@ -80,7 +80,6 @@ def softmax(images):
 
 
 NETWORKS = {"convolutional": convolutional, "softmax": softmax}
-
 Model = collections.namedtuple("Model", "images labels logits loss accuracy train_step weights_summary")
 
 
@@ -125,13 +124,11 @@ def run_folder(logdir, network, learning_rate, epochs, data_name):
 def train(data, folder, network=NETWORK, learning_rate=LEARNING_RATE, epochs=EPOCHS, batch_size=BATCH_SIZE, seed=SEED):
     """Train a network on `data.train`, test it on `data.test`, and log everything for TensorBoard in `folder`.
 
-    `data` is what `input_data.read_data_sets` returns. Returns a Result: the steps done, accuracy (0 to 1) and loss
-    on all test images after them, the path of the checkpoint, and the number of the signal that ended the training
-    early, or None. Raises Diverged when numbers overflow; what was logged by then is kept.
+    `data`: see `input_data.read_data_sets`. Returns a Result: steps done, accuracy (0 to 1) and loss on all test images
+    then, path of the checkpoint, number of the signal that ended it early or None. Raises Diverged if numbers overflow.
     """
-    pictures_every = EVALUATE_EVERY * max(1, round(epochs / EVALUATE_EVERY / 4))  # at the start and after each quarter
-    graph = tf.Graph()
-    with graph.as_default(), contextlib.ExitStack() as on_exit:
+    quarter = EVALUATE_EVERY * max(1, round(epochs / EVALUATE_EVERY / 4))  # time for pictures, and to save
+    with tf.Graph().as_default() as graph, contextlib.ExitStack() as on_exit:
         signals = on_exit.enter_context(terminal.noted_signals())
         tf.set_random_seed(seed)
         model = build(network, learning_rate)
@@ -140,6 +137,7 @@ def train(data, folder, network=NETWORK, learning_rate=LEARNING_RATE, epochs=EPO
         test_writer = on_exit.enter_context(tf.summary.FileWriter(os.path.join(folder, "test")))
         on_exit.enter_context(summaries.experiment(test_writer, folder, network=network, data=data.train.name,
                                                    learning_rate=learning_rate, epochs=epochs, batch_size=batch_size))
+        saver = tf.train.Saver(tf.trainable_variables(), max_to_keep=1)
         session = on_exit.enter_context(tf.Session())
         session.run(tf.global_variables_initializer())
         bar = on_exit.enter_context(terminal.progress_bar(epochs))
@@ -164,17 +162,17 @@ def train(data, folder, network=NETWORK, learning_rate=LEARNING_RATE, epochs=EPO
                 if not math.isfinite(test_loss):
                     raise Diverged(f"The loss on the test images is {test_loss} at step {step}")
                 summaries.log_scalars(test_writer, step, test_accuracy, test_loss)
-                if step % pictures_every == 0 or last:
+                if step % quarter == 0 or last:
                     summaries.log_mistakes(test_writer, step, data.test, logits)
-                train_writer.flush()  # a TensorBoard that reloads now shows the run up to here
-                test_writer.flush()
+                summaries.flush(train_writer, test_writer)  # a TensorBoard that reloads now shows the run up to here
+            if last or step > 0 and step % quarter == 0:  # takes the place of the one before, which is deleted
+                # "newest" will name the checkpoint. The usual name would make TensorBoard's projector show raw weights.
+                checkpoint = saver.save(session, f"{folder}/model.ckpt", step, "newest", write_meta_graph=False)
             if step > 0:
                 bar.set_postfix_str(f"loss {loss:.3g}, test accuracy {test_accuracy:.1%}", refresh=False)
                 bar.update()
             if last:
                 break
-        saver = tf.train.Saver(tf.trainable_variables())  # no state: TensorBoard's projector would show raw weights
-        checkpoint = saver.save(session, os.path.join(folder, "model.ckpt"), step, write_state=False)
         if network == "convolutional":
             activations = session.run("hidden:0", {model.images: data.test.images[:summaries.EMBEDDED]})
             summaries.write_projector(os.path.join(folder, "test"), activations, data.test, logits)
@@ -215,11 +213,11 @@ def why_only_guessing(learning_rate, steps):
 
 def main():
     """Run one experiment, as the constants and flags say."""
-    settings = terminal.read_settings(HERE, LEARNING_RATE=LEARNING_RATE, EPOCHS=EPOCHS, NETWORK=NETWORK,
-                                      BATCH_SIZE=BATCH_SIZE, SEED=SEED, DATA_DIR=DATA_DIR, LOGDIR=LOGDIR)
+    settings = terminal.read_settings(HERE, globals())  # the constants above, or the flags that take their place
     data = load_data(settings.data_dir, settings.seed)
     if settings.batch_size > data.train.num_examples:
         sys.exit(f"BATCH_SIZE {settings.batch_size} is more than all {data.train.num_examples} images: choose less.")
+    terminal.check_memory(settings.batch_size, 150_000 if settings.network == "convolutional" else 10_000)  # measured
     folder = run_folder(settings.logdir, settings.network, settings.learning_rate, settings.epochs, data.train.name)
     device = "a GPU" if tf.config.list_physical_devices("GPU") else "the CPU"
     if device == "a GPU" and settings.seed is not None:
@@ -232,8 +230,10 @@ def main():
                        settings.batch_size, settings.seed)
     except Diverged as error:
         sys.exit(f"{error}: LEARNING_RATE {settings.learning_rate} is too high for this network, try a smaller one.")
-    except (RuntimeError, tf.errors.OpError) as error:  # TensorFlow's ways to say that a file cannot be written
-        sys.exit(f"{terminal.short(folder)} cannot be written to any more: {str(error).splitlines()[0]}")
+    except (RuntimeError, tf.errors.OpError) as error:  # TensorFlow's ways to say that memory or disk do not suffice
+        if "OOM when allocating" in str(error):
+            sys.exit(f"BATCH_SIZE {settings.batch_size} takes more memory than there is: choose less.")
+        sys.exit(f"{terminal.short(folder)} cannot be written to any more: {terminal.reason(error)}")
     terminal.say(f"{'Stopped early. ' if result.signal else ''}Test accuracy {result.accuracy:.2%} after step "
                  f"{result.step}, on {data.train.name}. The network is saved in {terminal.short(result.checkpoint)}")
     if result.signal:

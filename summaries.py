@@ -1,11 +1,13 @@
 """What TensorBoard is given to show: curves, weights, hyperparameters, mistakes and embeddings."""
 
 import contextlib
+import errno
 import functools
 import io
 import itertools
 import math
 import os
+import shutil
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -16,6 +18,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata
 from tensorboard.plugins.hparams import summary as hparams_summary
 from tensorboard.plugins.projector import projector_config_pb2
 
+LEAST_FREE = 1 << 20  # bytes on the disk; more than is written from one flush to the next
 EMBEDDED = 1024  # digits in the projector; their pictures fill a sprite of 32 x 32
 
 
@@ -38,6 +41,21 @@ def log_scalars(writer, step, accuracy, loss):
     """Add a point to the two curves that TensorBoard shows under Scalars."""
     writer.add_summary(tf.Summary(value=[tf.Summary.Value(tag="accuracy", simple_value=accuracy),
                                          tf.Summary.Value(tag="loss", simple_value=loss)]), step)
+
+
+def flush(*writers):
+    """Bring what was written onto the disk, for TensorBoard to find.
+
+    Raises OSError if a writer's folder was deleted or its disk is nearly full. The writers themselves would lose what
+    they are given without a complaint, in the one case always, in the other whenever an event is larger than a buffer.
+    """
+    for writer in writers:
+        writer.flush()
+        folder = writer.get_logdir()
+        if not os.path.isdir(folder):
+            raise FileNotFoundError(errno.ENOENT, "deleted while the run was writing to it", folder)
+        if shutil.disk_usage(folder).free < LEAST_FREE:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), folder)
 
 
 # ------------------------------------------------------------------------------------------------ weights
@@ -162,20 +180,21 @@ def experiment(writer, folder, **settings):
         writer.add_summary(hparams_summary.session_end_pb(status).SerializeToString())
 
 
-def read_run(folder):
-    """What a run's folder tells of it: its settings, and `step`, `accuracy` and `loss` of the last test, as a dict.
+def read_run(folder, step=None):
+    """What a run's folder tells of it: its settings, and `step`, `accuracy` and `loss` of one test, as a dict.
 
-    Raises ValueError if the folder holds no run with a test.
+    The test is that at `step`, or the last. Raises ValueError if the folder holds no run with such a test.
     """
     events = event_accumulator.EventAccumulator(os.path.join(folder, "test"), {event_accumulator.SCALARS: 0}).Reload()
     try:
         start = metadata.parse_session_start_info_plugin_data(
             events.SummaryMetadata(metadata.SESSION_START_INFO_TAG).plugin_data.content)
-        accuracy, loss = events.Scalars("accuracy")[-1], events.Scalars("loss")[-1]
-    except (KeyError, IndexError):
-        raise ValueError(f"{folder} holds no finished test of a network") from None
-    settings = {name: getattr(value, value.WhichOneof("kind")) for name, value in start.hparams.items()}
-    return settings | {"step": accuracy.step, "accuracy": accuracy.value, "loss": loss.value}
+        curves = {tag: {event.step: event.value for event in events.Scalars(tag)} for tag in ["accuracy", "loss"]}
+        step = max(curves["accuracy"]) if step is None else step
+        last = {"step": step} | {tag: values[step] for tag, values in curves.items()}
+    except (KeyError, ValueError):
+        raise ValueError(f"{folder} holds no such test of a network") from None
+    return {name: getattr(value, value.WhichOneof("kind")) for name, value in start.hparams.items()} | last
 
 
 # ------------------------------------------------------------------------------------------------ embeddings
@@ -204,5 +223,6 @@ def write_projector(folder, activations, test, logits):
                                       tensor_shape=activations.shape)
     embedding.sprite.image_path = "fc1.png"
     embedding.sprite.single_image_dim.extend([28, 28])
-    with open(os.path.join(folder, "projector_config.pbtxt"), "w") as file:
+    with open(os.path.join(folder, "fc1.pbtxt"), "w") as file:
         file.write(str(config))
+    os.replace(file.name, os.path.join(folder, "projector_config.pbtxt"))  # TensorBoard never meets a part of it

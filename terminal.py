@@ -3,8 +3,10 @@
 import argparse
 import ast
 import contextlib
+import logging
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -33,7 +35,7 @@ def quiet():
     small process of its own, because an import can also end this one on the spot: TensorFlow calls abort() on a
     processor without AVX, and then only another process is left to show why.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # for what TensorFlow writes once it has been imported
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # for what its C++ part says later
     try:
         terminal = os.dup(2)
     except OSError:  # standard error is closed: nothing to keep quiet
@@ -53,6 +55,7 @@ def quiet():
         handlers = {number: signal.signal(number, drop_text) for number in [signal.SIGINT, signal.SIGTERM]}
     try:
         yield
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)  # for what its Python part says later
         relay.stdin.write(_ALL_WELL)
     finally:
         for number, handler in handlers.items():
@@ -101,6 +104,22 @@ class _PatientError:
         return getattr(sys.stderr, name)
 
 
+def reason(error):
+    """Of the many lines in which TensorFlow tells an error of the system, what the system itself said."""
+    said = re.search(r"(?m)^\S.*; (.+)$", str(error))
+    return said[1] if said else str(error).splitlines()[0]
+
+
+def check_memory(batch_size, bytes_per_image):
+    """End the program with a sentence if a batch takes more memory than is free; Linux would end it without a word."""
+    with contextlib.suppress(OSError, TypeError):  # other systems do not tell what is free
+        with open("/proc/meminfo") as file:
+            free = 1024 * int(re.search(r"MemAvailable:\s*(\d+) kB", file.read())[1])
+        if batch_size * bytes_per_image > free:
+            sys.exit(f"BATCH_SIZE {batch_size} takes about {batch_size * bytes_per_image / 1e9:.1f} GB of memory, "
+                     f"and {free / 1e9:.1f} GB are free: choose less.")
+
+
 def short(path):
     """The path as one would type it here: relative when it lies below the current folder."""
     relative = os.path.relpath(path)
@@ -143,19 +162,20 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{message[0].upper()}{message[1:]}; --help lists the flags.\n")
 
 
-def read_settings(folder, **constants):
-    """The given constants, or what flags of the same names say instead, in a namespace of lower-case names.
+def read_settings(folder, constants):
+    """Constants of mnist.py, given as {name: value}, or what flags say instead, in a namespace of lower-case names.
 
     A relative path in a constant starts from `folder`, one in a flag from the folder that the program is started in.
     A value that makes no sense ends the program with one sentence, and status 2 if it came from a flag, else 1.
     """
     parser = Parser(description="Each flag replaces the constant of the same name at the top of the file.",
                     allow_abbrev=False)
-    for name, value in constants.items():
-        parser.add_argument(f"--{name.lower()}", type=_literal, default=argparse.SUPPRESS, metavar="VALUE",
-                            help=f"{_RULES[name.lower()][0]}; {value!r} if left out")
+    for name, (meaning, _) in _RULES.items():
+        if name not in _WITHOUT_FLAG:
+            parser.add_argument(f"--{name}", type=_literal, default=argparse.SUPPRESS, metavar="VALUE",
+                                help=f"{meaning}; {constants[name.upper()]!r} if left out")
     flags = vars(parser.parse_args())
-    settings = {name.lower(): value for name, value in constants.items()} | flags
+    settings = {name: constants[name.upper()] for name in _RULES} | flags
     for name in ["data_dir", "logdir"]:
         if isinstance(settings[name], str) and settings[name]:
             start = "" if name in flags else folder
@@ -183,7 +203,7 @@ def _is_whole(value, lowest, highest=math.inf):
 
 
 def _is_positive(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 1e38
 
 
 def _is_folder_or_free(path):
@@ -199,14 +219,21 @@ def _is_writable(path):
         return False
 
 
+_STEPS = ("a whole number of steps, 1 or more", lambda value: _is_whole(value, 1))
+_IMAGES = ("a whole number of images, 1 or more", lambda value: _is_whole(value, 1))
 # What each setting must be, in words, and the test of it.
 _RULES = {
-    "learning_rate": ("a number above 0, such as 0.0001", _is_positive),
-    "epochs": ("a whole number of steps, 1 or more", lambda value: _is_whole(value, 1)),
+    "learning_rate": ("a number above 0 and below 1e38, such as 0.0001", _is_positive),
+    "epochs": _STEPS,
     "network": ("'convolutional' or 'softmax'", lambda value: value in ("convolutional", "softmax")),
-    "batch_size": ("a whole number of images, 1 or more", lambda value: _is_whole(value, 1)),
+    "batch_size": _IMAGES,
     "seed": ("None or a whole number from 0 to 4294967295",
              lambda value: value is None or _is_whole(value, 0, 2**32 - 1)),
     "data_dir": ("a folder", _is_folder_or_free),
     "logdir": ("a folder that can be written to", _is_writable),
+    "evaluate_every": _STEPS,
+    "histograms_every": _STEPS,
+    "batch_curves_every": _STEPS,
+    "test_batch_size": _IMAGES,
 }
+_WITHOUT_FLAG = {"evaluate_every", "histograms_every", "batch_curves_every", "test_batch_size"}
