@@ -15,11 +15,13 @@ import functools
 import gzip
 import hashlib
 import http.client
+import logging
 import math
 import os
 import socket
 import struct
 import sys
+import threading
 import zlib
 
 import numpy as np
@@ -37,6 +39,7 @@ MIRRORS = [
 ]
 CONNECT_TIMEOUT = 5  # seconds
 READ_TIMEOUT = 15  # seconds without a single byte
+SLOWEST = 1000  # bytes a second; a mirror that delivers less is given up, however steadily it does so
 
 # File: SHA-256 of the .gz file that the mirrors offer, SHA-256 of what it holds when unpacked.
 # The first tells a good download; the second knows MNIST however someone unpacked or packed it.
@@ -55,9 +58,9 @@ OFFICIAL = {
         "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
 }
 
-# A header may promise four thousand million images; this many are believed. They take 0.9 GB as
-# float32, and the largest common set of MNIST's kind, EMNIST, has 240,000 digits.
-MAX_COUNT = 300_000
+# A header may promise four thousand million images; this many are believed. They take 1 GB, as float32
+# and as they were read, and the largest common set of MNIST's kind, EMNIST, has 240,000 digits.
+MAX_COUNT = 250_000
 DEFLATE_RATIO = 1032  # no gzip file unpacks to more than 1,032 times its size
 
 GENERATED = "generated digits, not MNIST"  # the name of a DataSet that the program draws
@@ -283,6 +286,7 @@ def _download(train_dir, name, source_url, failures):
     `failures` maps a mirror to why it failed; none is asked twice, as each stall costs 15 seconds.
     """
     pooch.get_logger().setLevel("WARNING")  # the progress bar says it already
+    logging.getLogger("urllib3").setLevel("ERROR")  # what is wrong with a mirror's answer stands in `failures`
     known_hash = None if source_url else OFFICIAL[name][0]
     for mirror in [source_url] if source_url else MIRRORS:
         if mirror in failures:
@@ -309,10 +313,10 @@ def _fetch(url, path, _):
                mininterval=0.1 if sys.stderr and sys.stderr.isatty() else 10)
     bar.delay = 0  # but shown at its end, however quick that comes
     download = pooch.HTTPDownloader(
-        progressbar=bar, chunk_size=1 << 16, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
+        progressbar=bar, chunk_size=1 << 12, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
         headers={"Accept-Encoding": "identity"})  # as it lies there: packed once, its size known
     try:
-        download(url, path, None)
+        _watch(lambda: download(url, path, None), lambda: bar.n)
     except BaseException:
         bar.leave = False
         bar.delay = 0 if bar.n else math.inf  # there is something to wipe off the screen, or not
@@ -321,6 +325,34 @@ def _fetch(url, path, _):
         bar.close()
     with contextlib.suppress(OSError):
         os.chmod(path, 0o644)  # a temporary file is its owner's alone; MNIST is for everyone
+
+
+class _TooSlow(exceptions.RequestException):
+    """A mirror delivers less than SLOWEST."""
+
+
+def _watch(download, received):
+    """Does download() in a thread, and gives it up when received(), in bytes, hardly grows.
+
+    The timeouts of a connection end with every byte, so a mirror that sends one every ten seconds would keep to them.
+    """
+    errors, patience = [], CONNECT_TIMEOUT + READ_TIMEOUT
+
+    def work():
+        try:
+            download()
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)  # as a daemon it cannot keep the program from ending
+    thread.start()
+    while thread.is_alive():
+        before = received()
+        thread.join(patience)
+        if thread.is_alive() and received() - before < SLOWEST * patience:
+            raise _TooSlow
+    if errors:
+        raise errors[0]
 
 
 def _fetch_and_check(url, path, _):
@@ -347,6 +379,7 @@ def _reason(error):
         causes.append(error)
         error = error.__cause__ or error.__context__
     for kind, words in [
+        (_TooSlow, f"delivered less than {SLOWEST:,} bytes a second"),
         (exceptions.ProxyError, "could not be reached (the proxy failed)"),
         (exceptions.SSLError, "could not be reached safely (TLS error)"),
         (exceptions.ConnectTimeout, f"could not be reached (no connection within {CONNECT_TIMEOUT} s)"),
