@@ -6,6 +6,7 @@
 The page is draw.html. This file finds the networks, prepares the drawing for them, and answers the page.
 """
 
+import contextlib
 import errno
 import glob
 import json
@@ -31,7 +32,7 @@ import terminal
 from mnist import tf
 
 NETWORKS = ["convolutional", "softmax"]
-SOFTMAX = {"learning_rate": 0.001, "epochs": 3000}  # reads about 92% of MNIST rightly, after a few seconds
+SOFTMAX = {"learning_rate": 0.001, "epochs": 3000}  # reads about 92% of MNIST correctly, after a few seconds
 PAPER = 280     # width and height of a drawing, 10 units for each of the network's 28 pixels; draw.html has it too
 PEN = 24        # the pen's width in these units, about that of MNIST's digits; draw.html has it too
 
@@ -140,11 +141,20 @@ def load(checkpoints):
 
 def describe(checkpoint):
     """A run as the page tells it: its folder's name as `run`, and what summaries.read_run finds in there."""
-    folder = os.path.dirname(checkpoint)
+    folder, _, step = checkpoint.rpartition(os.sep + "model.ckpt-")
     try:
-        return {"run": os.path.basename(folder)} | summaries.read_run(folder)
+        return {"run": os.path.basename(folder)} | summaries.read_run(folder, int(step))
     except ValueError:  # its curves were deleted
         return {"run": os.path.basename(folder)}
+
+
+def files(checkpoint):
+    """Sizes and times of a checkpoint's files, which tell whether they are still those that were loaded."""
+    found = {}
+    for path in glob.glob(glob.escape(checkpoint) + ".*"):
+        with contextlib.suppress(OSError):  # it went at this very moment
+            found[path] = (os.path.getsize(path), os.path.getmtime(path))
+    return found
 
 
 # ------------------------------------------------------------------------------------------------ the web server
@@ -155,10 +165,14 @@ HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inl
 SENTENCES = {404: "There is nothing at this path; the page is at /.",
              405: "This path does not take this method; the header Allow names what it takes.",
              413: "The request is larger than 64 KB."}
+WARNING = ("Its files were changed or deleted since. The page goes on with the network as it was loaded; "
+           "start draw.py again to load the newest.")
 
 
-def make_app(probabilities, runs, own_names):
-    """The web application: load()'s function, what describe() says of each network, and the names of this server."""
+def make_app(checkpoints, runs, own_names):
+    """The web application, given by network the checkpoints' paths and what describe() says of them; and its names."""
+    probabilities = load(checkpoints)
+    loaded = {network: files(checkpoint) for network, checkpoint in checkpoints.items()}
     app = flask.Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = 64 * 1024
 
@@ -192,6 +206,10 @@ def make_app(probabilities, runs, own_names):
 
     @app.get("/api/runs")
     def list_runs():
+        for network, checkpoint in checkpoints.items():
+            if files(checkpoint) != loaded[network] and "warning" not in runs[network]:
+                runs[network]["warning"] = WARNING
+                terminal.say(f"{terminal.short(checkpoint)}: {WARNING}")
         return runs
 
     @app.post("/api/mnist/evaluate")
@@ -273,6 +291,8 @@ def main():
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at, if not 127.0.0.1")
     parser.add_argument("--port", default=8000, type=int, help="port to listen at, if not 8000; 0 for a free one")
     flags = parser.parse_args()
+    if set("*?[") & set(os.path.abspath(flags.logdir)):
+        sys.exit(f"{flags.logdir}: TensorFlow finds no checkpoint where a folder's name holds one of * ? [, rename it.")
     listener = listen(flags.host, flags.port)
     address, port = listener.getsockname()[:2]
 
@@ -291,7 +311,7 @@ def main():
     name = f"[{address}]" if ":" in address else address
     own_names = {"localhost", "127.0.0.1", "[::1]", flags.host.lower(), name}
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # that a request waits its turn is no news
-    server = waitress.create_server(make_app(load(checkpoints), runs, own_names), sockets=[listener])
+    server = waitress.create_server(make_app(checkpoints, runs, own_names), sockets=[listener])
     shown = "localhost" if name in ("0.0.0.0", "[::]") else name
     terminal.say(f"Draw at http://{shown}:{port}/ (Ctrl-C ends it)")
     server.run()
