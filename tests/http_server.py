@@ -8,10 +8,15 @@ import contextlib
 import http.server
 import pathlib
 import threading
+import time
 import urllib.parse
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
+    def do_CONNECT(self):
+        """Be a proxy that has a page of its own for every address."""
+        self.html(None, None)
+
     def do_GET(self):
         path = urllib.parse.urlsplit(self.path).path  # a proxy is asked for a whole address
         _, behaviour, name = path.split("/")
@@ -31,6 +36,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def good(self, name, body):
         self.answer(body)
+
+    def drip(self, name, body):
+        """The file in ten pieces, in the course of 0.2 seconds."""
+        self.send_response(200)
+        self.send_header("Content-Length", len(body))
+        self.end_headers()
+        for piece in range(10):
+            self.wfile.write(body[len(body) * piece // 10:len(body) * (piece + 1) // 10])
+            time.sleep(0.02)
 
     def together(self, name, body):
         """Delivers the first file only when two clients have asked for it."""
@@ -60,6 +74,58 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def short(self, name, body):
         """Half the file, and a header that agrees."""
         self.answer(body[:len(body) // 2])
+
+    def long(self, name, body):
+        """The file and more, and a header that agrees."""
+        self.answer(body + body)
+
+    def empty(self, name, body):
+        self.answer(b"")
+
+    def unsized(self, name, body):
+        """Half the file without a word of its size, as HTTP/1.0 allowed it."""
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(body[:len(body) // 2])
+
+    def chunks(self, name, body):
+        """Pieces whose sizes are no numbers."""
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.wfile.write(b"zzz\r\n" + body)
+
+    def rubbish(self, name, body):
+        self.wfile.write(body[:1000])
+
+    def headers_without_end(self, name, body):
+        self.send_response(200)
+        for number in range(1000):
+            self.send_header(f"X-{number}", "x" * 100)
+        self.end_headers()
+
+    def trickle(self, name, body):
+        """A byte from time to time, for ever."""
+        self.send_response(200)
+        self.send_header("Content-Length", len(body))
+        self.end_headers()
+        while not self.server.closing.wait(timeout=0.1):
+            self.wfile.write(b"x")
+
+    def trickle_of_headers(self, name, body):
+        self.send_response(200)
+        self.flush_headers()
+        while not self.server.closing.wait(timeout=0.1):
+            self.wfile.write(b"x")
+
+    def to_nowhere(self, name, body):
+        self.send_response(302)
+        self.end_headers()
+
+    def to_a_file(self, name, body):
+        self.send_response(302)
+        self.send_header("Location", f"file://{self.server.folder / name}")
+        self.end_headers()
 
     def stall(self, name, body):
         self.server.closing.wait(timeout=60)

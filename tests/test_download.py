@@ -6,6 +6,7 @@ No real mirror is asked: a server on this machine offers a small set, whose dige
 import errno
 import gzip
 import hashlib
+import http
 import json
 import os
 import pathlib
@@ -36,6 +37,7 @@ def server(tmp_path, monkeypatch):
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(input_data, "READ_TIMEOUT", 1)
+    monkeypatch.setattr(input_data, "CONNECT_TIMEOUT", 0.5)
     with serve(folder) as server:
         yield server
 
@@ -104,10 +106,20 @@ BAD = {
     "stall": "sent nothing for 1 s",
     "halfway": "sent nothing for 1 s",
     "circle": "redirected too often",
+    "long": "delivered something other than MNIST's file",
+    "empty": "delivered something other than MNIST's file",
+    "unsized": "delivered something other than MNIST's file",
+    "to_nowhere": "delivered something other than MNIST's file",
+    "chunks": "broke off the connection",
+    "rubbish": "gave a garbled answer",
+    "headers_without_end": "gave a garbled answer",
+    "trickle": "delivered less than 1,000 bytes a second",
+    "trickle_of_headers": "delivered less than 1,000 bytes a second",
 }
+FAILURES = [status for status in http.HTTPStatus if status >= 400]
 
 
-@pytest.mark.parametrize("behaviour", BAD)
+@pytest.mark.parametrize("behaviour", [*BAD, "to_a_file"])
 def test_next_mirror_is_tried(tmp_path, server, monkeypatch, behaviour):
     use(monkeypatch, server, behaviour, "good")
     folder = tmp_path / "MNIST_data"
@@ -115,6 +127,27 @@ def test_next_mirror_is_tried(tmp_path, server, monkeypatch, behaviour):
     assert contents(folder) == contents(server.folder)
     asked = {name for asked, name in server.requests if asked == behaviour}
     assert asked == {f"{NAMES[0]}.gz"}  # a mirror that failed is not asked for the other files
+
+
+def test_every_failure_that_http_knows(tmp_path, server, monkeypatch):
+    use(monkeypatch, server, *(status.value for status in FAILURES))
+    with pytest.raises(input_data.DownloadError) as caught:
+        read(tmp_path)
+    told = str(caught.value).split("\n")[1:-1]
+    assert [line.split(": ")[1] for line in told] == [f"answered {status} {status.phrase}" for status in FAILURES]
+
+
+def test_proxies_that_answer_with_a_page(tmp_path, server, monkeypatch):
+    for scheme in "http", "https":
+        monkeypatch.setenv(f"{scheme}_proxy", server.address)
+        monkeypatch.setenv(f"{scheme.upper()}_PROXY", server.address)
+    monkeypatch.setattr(input_data, "MIRRORS", ["http://mnist.invalid/html/", "https://mnist.invalid/good/"])
+    with pytest.raises(input_data.DownloadError) as caught:
+        read(tmp_path)
+    page, tls = str(caught.value).split("\n")[1:-1]
+    assert page == "  mnist.invalid: delivered something other than MNIST's file"
+    assert tls == "  mnist.invalid: could not be reached safely (TLS error)"
+    assert list(tmp_path.glob("*.gz")) == []
 
 
 def test_unreachable_mirrors_are_skipped(tmp_path, server, monkeypatch):

@@ -1,5 +1,6 @@
 """draw.py as its users meet it: a page in a real browser, an HTTP interface for programs, a process in a terminal."""
 
+import collections
 import concurrent.futures
 import contextlib
 import functools
@@ -7,10 +8,12 @@ import glob
 import http.client
 import json
 import os
+import random
 import re
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import threading
@@ -298,6 +301,130 @@ def test_eight_clients_at_once(server, logdir, record_property):
     median, slow = np.percentile(times, [50, 99]) * 1000
     record_property("milliseconds", f"median {median:.1f}, 99th percentile {slow:.1f}")
     assert median < 500  # it takes about 20; a machine that is busy otherwise may take longer
+
+
+# ------------------------------------------------------------------------------------------------ hostile clients
+
+def hostile_request(dice):
+    """A random request as bytes: some nearly good, some far from it."""
+    method = dice.choice(["POST"] * 6 + ["GET", "PUT", "HEAD", "OPTIONS", "TRACE", "DELETE", "BREW", "post", ""])
+    path = dice.choice([EVALUATE] * 4 + [
+        "/", "/api/drawing", "/api/runs", "/api/mnist/convolutional", "/../mnist.py", "/..%2f..%2fetc/passwd",
+        "/%2e%2e/draw.py", "/api/../../draw.py", "//etc/passwd", "/draw.html/../mnist.py", "/static/../draw.py", "/%00",
+        "/?" + "x" * 9000, "/" + "a/" * 3000, "*", "http://evil.example/", EVALUATE + ";id=1", "/%zz", "\\"])
+    number = lambda: dice.choice([0, 1, 0.5, -1, 2, True, None, "0", [], 1e308, float("nan"), float("inf"), 281])
+    strokes = lambda: [[[number(), number()] for _ in range(dice.randrange(4))] for _ in range(dice.randrange(4))]
+    body = dice.choice([
+        lambda: json.dumps([number() if dice.random() < 0.01 else 0 for _ in range(784)]),
+        lambda: json.dumps([0] * dice.choice([0, 1, 783, 784, 785, 20_000])),
+        lambda: json.dumps(strokes()), lambda: "[" * dice.choice([1, 784, 30_000]), lambda: "", lambda: '{"a":' * 5000,
+        lambda: "9" * 10_000, lambda: dice.randbytes(dice.randrange(2000)), lambda: "x" * 70_000])()
+    body = body if isinstance(body, bytes) else body.encode()
+    headers = {"Host": dice.choice(["127.0.0.1"] * 8 + ["evil.example", "", "[", "127.0.0.1:99999999999", "a" * 5000]),
+               "Content-Length": dice.choice([len(body)] * 8 + [len(body) // 2, -1, "1e3", "9" * 30, "", "0x10"]),
+               "Content-Type": dice.choice(["application/json", "text/html", "multipart/form-data; boundary=", "\xff"])}
+    for name, values in {"Origin": ["http://evil.example", "null", "http://127.0.0.1"], "Expect": ["100-continue", "x"],
+                         "Transfer-Encoding": ["chunked", "gzip", "chunked, chunked"], "Range": ["bytes=0-,-9"],
+                         "X-Forwarded-Host": ["evil.example"], "Cookie": ["x" * 8000], "If-Modified-Since": ["never"],
+                         "X-Long": ["x" * 300_000], "Connection": ["close", "Upgrade", "keep-alive"]}.items():
+        if dice.random() < 0.05:
+            headers[name] = dice.choice(values)
+    lines = [f"{method} {path} {dice.choice(['HTTP/1.1'] * 8 + ['HTTP/1.0', 'HTTP/9.9', 'SPDY', ''])}"]
+    lines += [f"{name}: {value}" for name, value in headers.items() if dice.random() < 0.98]
+    whole = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
+    return whole if dice.random() < 0.9 else whole[:dice.randrange(len(whole))] + dice.randbytes(dice.randrange(9))
+
+
+def send_hostile(port, seed, times):
+    """Send so many random requests; returns {status: how often}, None being no answer at all."""
+    dice, statuses = random.Random(seed), collections.Counter()
+    for _ in range(times):
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            with contextlib.suppress(OSError):  # the server may hang up before it has heard everything
+                connection.sendall(hostile_request(dice))
+                connection.shutdown(socket.SHUT_WR)
+            answer = b""
+            with contextlib.suppress(ConnectionError):
+                while piece := connection.recv(65536):
+                    answer += piece
+        status = re.match(rb"HTTP/1\.[01] (\d+) ", answer)
+        statuses[status and int(status[1])] += 1
+        assert b"Traceback" not in answer and b"root:" not in answer and b"import " not in answer
+    return statuses
+
+
+def resident_megabytes(process):
+    with open(f"/proc/{process.pid}/status") as file:
+        return int(re.search(r"VmRSS:\s+(\d+)", file.read())[1]) / 1024
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="a process tells how much memory it takes on Linux")
+def test_ten_thousand_hostile_requests_and_fifty_slow_ones(logdir, server, data_dir, record_property):
+    over, waits = threading.Event(), []
+
+    def be_slow(_):
+        """Send a good request, a byte a second."""
+        head = f"POST {EVALUATE} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(BLANK)}\r\n\r\n{BLANK}"
+        with socket.create_connection(("127.0.0.1", victim.port)) as connection:
+            for byte in head.encode():
+                connection.sendall(bytes([byte]))
+                if over.wait(1):
+                    return
+
+    def be_good():
+        while not over.wait(0.1):
+            began = time.monotonic()
+            post(victim, EVALUATE, [0] * 784)
+            waits.append(time.monotonic() - began)
+
+    with serving(logdir, data_dir) as victim, concurrent.futures.ThreadPoolExecutor(54) as pool:
+        slow, good = [pool.submit(be_slow, number) for number in range(50)], pool.submit(be_good)
+        try:
+            seed = random.randrange(10**6)
+            statuses = send_hostile(victim.port, seed, 1000)
+            before = resident_megabytes(victim)
+            for part in pool.map(lambda number: send_hostile(victim.port, seed + number, 3000), [1, 2, 3]):
+                statuses += part
+            grown = resident_megabytes(victim) - before
+        finally:
+            over.set()
+        assert good.result() is None and not any(client.exception() for client in slow)
+        post(victim, EVALUATE, [0] * 784)
+        victim.send_signal(signal.SIGINT)
+        assert victim.communicate(timeout=20) == ("", "") and victim.returncode == 0
+    record_property("longest wait for a good answer, seconds", max(waits))
+    assert sum(statuses.values()) == 10_000
+    assert set(statuses) <= {None, 100, 200, 400, 403, 404, 405, 413, 414, 416, 417, 431, 501}, (seed, statuses)
+    assert all(statuses[status] > 50 for status in [200, 400, 403, 404, 405, 413]) and statuses[None] < 1500, statuses
+    assert len(waits) > 10 and statistics.median(waits) < 1, waits
+    assert grown < 30, grown
+
+
+def test_run_that_disappears_or_is_damaged_while_it_is_served(logdir, data_dir, tmp_path):
+    shutil.copytree(logdir, tmp_path / "runs")
+    with serving(tmp_path / "runs", data_dir) as process:
+        _, _, told = request(process, "GET", "/api/runs")
+        assert not any("warning" in run for run in told.values())
+        answer = post(process, EVALUATE, [0] * 784)
+        shutil.rmtree(tmp_path / "runs" / told["convolutional"]["run"])
+        data, = (tmp_path / "runs" / told["softmax"]["run"]).glob("*.data-*")
+        data.write_bytes(data.read_bytes()[:1000])
+        for _ in range(2):
+            _, _, told = request(process, "GET", "/api/runs")
+            assert all(re.fullmatch(r"Its files were changed or deleted since\. .*\.", run["warning"])
+                       for run in told.values())
+        assert post(process, EVALUATE, [0] * 784) == answer  # the networks are in memory
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+        assert len(out.splitlines()) == 2 and out.count(draw.WARNING) == 2 and err == ""
+    # At the next start nothing but damaged runs is left.
+    status, out, err = end(tmp_path / "runs", data_dir, "--port", "0")
+    assert status == 1 and "run `python mnist.py` first" in err and len(err.splitlines()) == 1
+    source = os.path.dirname(draw.newest_checkpoint(logdir, "convolutional"))
+    shutil.copytree(source, tmp_path / "runs" / os.path.basename(source))
+    status, out, err = end(tmp_path / "runs", data_dir, "--port", "0")
+    assert status == 1 and "is damaged: delete its folder" in err and len(err.splitlines()) == 1
 
 
 # ------------------------------------------------------------------------------------------------ the process

@@ -49,6 +49,7 @@ def numpy_network(weights, images):
 
 # ------------------------------------------------------------------------------------------------ what a run leaves
 
+@pytest.mark.slow
 def test_default_run_on_mnist_learns_as_promised(run, mnist_data, tmp_path):
     # A seed, for a test that must not fail by chance: seeds 0 to 4 end between 97.15% and 97.87%.
     status, out, err = run("--seed", "0", data_dir=mnist_data)
@@ -126,9 +127,9 @@ def test_softmax_network(run_here, tmp_path):
 def test_seed_repeats_a_run_to_the_last_bit(run_here, tmp_path):
     runs = [("--seed", "7"), ("--seed", "7"), (), ()]
     for seed in runs:
-        status, _, err = run_here("--epochs", "30", *seed)
+        status, _, err = run_here("--epochs", "12", *seed)
         assert status == 0, err
-    name = "convolutional,lr=0.0001,epochs=30,generated-digits"
+    name = "convolutional,lr=0.0001,epochs=12,generated-digits"
     assert folders(tmp_path) == [name, f"{name},2", f"{name},3", f"{name},4"]
     first, again, free, other = (tuple(struct.pack("f", loss) for part in ("train", "test")
                                        for loss in curve(tmp_path / "runs" / folder / part, "loss").values())
@@ -210,19 +211,15 @@ def wait_for_training(tmp_path):
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("runs/*/test/events*")) and time.monotonic() < deadline:
         time.sleep(0.1)
-    time.sleep(2)
+    time.sleep(1.5)
 
 
-@pytest.mark.parametrize("signals, status", [([signal.SIGTERM], 143),
-                                             ([signal.SIGINT, signal.SIGTERM, signal.SIGINT], 130)])
-def test_signal_saves_what_was_learned(start, tmp_path, signals, status):
+def test_signal_saves_what_was_learned(start, tmp_path):
     process = start("--epochs", "100000")
     wait_for_training(tmp_path)
-    for number in signals:
-        process.send_signal(number)
-        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == status
+    assert process.returncode == 143
     assert "Traceback" not in err
     folder = tmp_path / "runs" / folders(tmp_path)[0]
     step = max(curve(folder / "test", "accuracy"))
@@ -236,8 +233,8 @@ def test_signal_saves_what_was_learned(start, tmp_path, signals, status):
 def test_diverging_run_stops_with_one_sentence(run_here, tmp_path):
     status, out, err = run_here("--learning_rate", "1e10")
     assert status == 1
-    sentence = err.splitlines()[-1]
-    assert re.fullmatch(r"The loss is (nan|inf) at step \d+: LEARNING_RATE 1e10 .*too high.*", sentence.replace("10000000000.0", "1e10"))
+    sentence = r"The loss is (nan|inf) at step \d+: LEARNING_RATE 10000000000.0 is too high .*"
+    assert re.fullmatch(sentence, err.splitlines()[-1])
     assert "Traceback" not in err and "summary histogram" not in out + err
     folder = tmp_path / "runs" / folders(tmp_path)[0]
     assert list(curve(folder / "test", "loss")) == [0]
@@ -245,32 +242,35 @@ def test_diverging_run_stops_with_one_sentence(run_here, tmp_path):
 
 
 def test_run_that_learned_nothing_says_what_that_means(run_here, tmp_path):
-    status, out, err = run_here("--learning_rate", "0.1", "--epochs", "100")
+    status, out, err = run_here("--seed", "1", "--learning_rate", "0.1", "--epochs", "100")
     assert status == 0, err
     assert "no better than guessing" in out and "smaller LEARNING_RATE" in out
-    status, out, err = run_here("--learning_rate", "1e-9", "--epochs", "3")
+    status, out, err = run_here("--seed", "1", "--learning_rate", "1e-9", "--epochs", "3")
     assert "no better than guessing" in out and "larger LEARNING_RATE" in out
 
 
 # ------------------------------------------------------------------------------------------------ settings
 
 BAD = [("EPOCHS", value) for value in [0, -5, 1.5, "many", None, True]] + \
-      [("LEARNING_RATE", value) for value in [0, -0.1, float("inf"), "fast", "nan", None]] + \
+      [("LEARNING_RATE", value) for value in [0, -0.1, 1e38, 10**400, float("inf"), "fast", "nan", None]] + \
       [("NETWORK", value) for value in ["perceptron", "", 3]] + \
       [("BATCH_SIZE", value) for value in [0, -1, 2.5, "all"]] + \
       [("SEED", value) for value in [-1, 2**32, 0.5, "lucky"]] + \
       [("LOGDIR", value) for value in ["", __file__, __file__ + "/runs", 7]] + \
       [("DATA_DIR", value) for value in ["", __file__, 7]]
+BAD_WITHOUT_FLAG = [("EVALUATE_EVERY", 0), ("HISTOGRAMS_EVERY", -1), ("BATCH_CURVES_EVERY", 2.5),
+                    ("TEST_BATCH_SIZE", None)]
 GOOD = {"LEARNING_RATE": 0.0001, "EPOCHS": 2000, "NETWORK": "convolutional", "BATCH_SIZE": 100, "SEED": None,
-        "DATA_DIR": "data", "LOGDIR": "runs"}
+        "DATA_DIR": "data", "LOGDIR": "runs", "EVALUATE_EVERY": 100, "HISTOGRAMS_EVERY": 100, "BATCH_CURVES_EVERY": 10,
+        "TEST_BATCH_SIZE": 1000}
 
 
-@pytest.mark.parametrize("name, value", BAD)
+@pytest.mark.parametrize("name, value", BAD + BAD_WITHOUT_FLAG)
 def test_bad_constant(name, value, monkeypatch, tmp_path):
     import terminal
     monkeypatch.setattr(sys, "argv", ["mnist.py"])
     with pytest.raises(SystemExit) as exit:
-        terminal.read_settings(str(tmp_path), **GOOD | {name: value})
+        terminal.read_settings(str(tmp_path), GOOD | {name: value})
     sentence = exit.value.code  # a text as the code: Python prints it and exits with status 1
     assert sentence.startswith(f"{name} at the top of mnist.py must be ") and "\n" not in sentence
     assert repr(value).strip("'") in sentence
@@ -281,11 +281,19 @@ def test_bad_flag(name, value, monkeypatch, tmp_path, capsys):
     import terminal
     monkeypatch.setattr(sys, "argv", ["mnist.py", f"--{name.lower()}={value}"])
     with pytest.raises(SystemExit) as exit:
-        terminal.read_settings(str(tmp_path), **GOOD)
+        terminal.read_settings(str(tmp_path), GOOD)
     assert exit.value.code == 2
     sentence = capsys.readouterr().err
     assert sentence.startswith(f"--{name.lower()} must be ") and sentence.count("\n") == 1
     assert str(value) in sentence
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/meminfo"), reason="only Linux tells how much memory is free")
+def test_batch_that_does_not_fit_into_memory():
+    import terminal
+    terminal.check_memory(100, 150_000)
+    with pytest.raises(SystemExit, match=r"BATCH_SIZE 2000000000 takes about 300000.0 GB of memory, and .* are free"):
+        terminal.check_memory(2_000_000_000, 150_000)
 
 
 def test_relative_paths(monkeypatch, tmp_path):
@@ -294,7 +302,7 @@ def test_relative_paths(monkeypatch, tmp_path):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setattr(sys, "argv", ["mnist.py", "--logdir", "mine"])
-    settings = terminal.read_settings(str(tmp_path / "project"), **GOOD)
+    settings = terminal.read_settings(str(tmp_path / "project"), GOOD)
     assert pathlib.Path(settings.data_dir) == tmp_path / "project" / "data"
     assert pathlib.Path(settings.logdir).absolute() == tmp_path / "here" / "mine"
 
@@ -341,27 +349,11 @@ def test_edited_network_and_a_small_data_set_of_ones_own(run, tmp_path):
     assert events(folder / "train").Images("conv/kernels/image")[-1].width == 5 * 58
 
 
-@pytest.mark.parametrize("flags, status", [(["--epochs", "0"], 2), (["--epoch", "5"], 2), (["--batch_size", "60001"], 1)])
+@pytest.mark.parametrize("flags, status", [(["--epochs", "0"], 2), (["--epoch", "5"], 2),
+                                           (["--batch_size", "60001"], 1)])
 def test_bad_flags_leave_no_run(run_here, tmp_path, flags, status):
     assert run_here(*flags)[0] == status
     assert not (tmp_path / "runs").exists() or folders(tmp_path) == []
-
-
-@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root may mount a small disk")
-def test_full_disk_is_said_in_a_sentence(run, tmp_path):
-    disk = tmp_path / "runs"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", disk]).returncode:
-        pytest.skip("this machine does not let root mount a disk")
-    try:
-        status, out, err = run(*QUICK)
-        assert status == 1
-        assert "No space left on device" in err.splitlines()[-1] and "softmax" in err.splitlines()[-1]
-        assert "Traceback" not in err
-        train = events(disk / folders(tmp_path)[0] / "train")  # what was written by then can be read
-        assert train.Tags()["graph"]
-    finally:
-        subprocess.run(["umount", "--lazy", disk], check=True)
 
 
 def test_malformed_data_is_named(run_here, tmp_path):
