@@ -3,6 +3,7 @@
 import argparse
 import ast
 import contextlib
+import errno
 import logging
 import math
 import os
@@ -105,9 +106,14 @@ class _PatientError:
 
 
 def reason(error):
-    """Of the many lines in which TensorFlow tells an error of the system, what the system itself said."""
-    said = re.search(r"(?m)^\S.*; (.+)$", str(error))
-    return said[1] if said else str(error).splitlines()[0]
+    """Of the many lines in which TensorFlow tells an error of the system, what the system itself said.
+
+    Raises `error` again if it is of another kind: then something is wrong with the program.
+    """
+    for code in errno.errorcode:
+        if f"; {os.strerror(code)}" in str(error):
+            return os.strerror(code)
+    raise error
 
 
 def check_memory(batch_size, bytes_per_image):

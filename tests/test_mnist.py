@@ -296,6 +296,14 @@ def test_batch_that_does_not_fit_into_memory():
         terminal.check_memory(2_000_000_000, 150_000)
 
 
+def test_only_errors_of_the_system_are_put_into_a_sentence():
+    import terminal
+    told = "Graph execution error:\n\nNode: save\n/runs/model.ckpt; No space left on device\n\t [[save]]\nHint: ..."
+    assert terminal.reason(RuntimeError(told)) == "No space left on device"
+    with pytest.raises(RuntimeError, match="reshape; 7 values"):  # as a slip in an edited network gives it
+        terminal.reason(RuntimeError("Input to reshape; 7 values"))
+
+
 def test_relative_paths(monkeypatch, tmp_path):
     """A constant's start from the script's folder, a flag's from the current one."""
     import terminal
