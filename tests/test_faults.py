@@ -38,7 +38,7 @@ OFFICIAL = {name: (hashlib.sha256(gzip.compress(content, mtime=0)).hexdigest(), 
             for name, content in CONTENTS.items()}
 CONSTANTS = {("mnist", "EVALUATE_EVERY"): 10, ("mnist", "HISTOGRAMS_EVERY"): 10, ("input_data", "OFFICIAL"): OFFICIAL,
              ("generated_digits", "TRAIN_SIZE"): 4000, ("generated_digits", "TEST_SIZE"): 500}
-STEPS = 40
+STEPS = 30
 ROOT_ONLY = pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root may mount a small disk")
 pytestmark = pytest.mark.slow
 
@@ -251,7 +251,7 @@ def test_stopped_at_ten_moments(tmp_path, mirror):
     for trial in range(10):
         signals = random.choices([signal.SIGINT, signal.SIGTERM], k=random.choice([1, 2, 3]))
         run = Run(logdir, tmp_path / f"data{trial // 3}", mirrors=[mirror] if trial // 3 % 2 else [], steps=100_000)
-        time.sleep(random.uniform(0, 3))
+        time.sleep(random.uniform(0, 2.5))
         run.send(*signals)
         status = run.end()
         # Outside of the training a signal ends the program on the spot: SIGTERM by itself, and a shell calls that 143.
@@ -380,15 +380,14 @@ def small_run(run_here, data_dir):
 
 @pytest.mark.parametrize("network", ["convolutional", "softmax"])
 def test_learning_rates(small_run, network, tmp_path):
-    for rate in ["1e-300", "1e-12", "1e-6", "1e-3", "1", "1e6", "1e12", "1e20", "1e30", "9e37",
-                 str(10 ** random.uniform(-12, 30))]:
-        status, said = small_run("--learning_rate", rate, "--network", network, "--epochs", 5)
+    for rate in ["1e-300", "1e-12", "1e-3", "1", "1e9", "1e20", "1e30", "9e37", str(10 ** random.uniform(-12, 30))]:
+        status, said = small_run("--learning_rate", rate, "--network", network, "--epochs", 3)
         folder, = tmp_path.glob("runs/*")
         if status:
             assert status == 1, said
             assert re.match(r"(The loss|A weight) .* too high for this network, try", said.splitlines()[-1]), said
         else:
-            assert "Test accuracy" in said and list(curve(folder / "test", "loss")) == [0, 5]
+            assert "Test accuracy" in said and list(curve(folder / "test", "loss")) == [0, 3]
         shutil.rmtree(folder)
 
 
