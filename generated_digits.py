@@ -13,6 +13,7 @@ The same seed gives the same images, to the last bit, on every machine. That is 
 """
 
 import hashlib
+import io
 import uuid
 from contextlib import suppress
 from pathlib import Path
@@ -326,11 +327,12 @@ def _read_cache(path):
 def _write_cache(path, arrays):
     """Save the arrays if that is possible. The file appears under its name only when it is complete."""
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")  # no two processes write the same one
+    packed = io.BytesIO()  # not the file itself: on a full disk, NumPy 1's savez leaves a traceback on the screen
+    np.savez(packed, *arrays)
     with suppress(OSError):  # no right to write, no space left, no folder: then without a cache
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with open(temporary, "wb") as file:
-                np.savez(file, *arrays)
+            temporary.write_bytes(packed.getbuffer())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
