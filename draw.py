@@ -90,7 +90,8 @@ def newest_checkpoint(logdir, network):
         mnist.NETWORKS[network](tf.zeros([1, 784]))
         wanted = {variable.op.name: variable.shape.as_list() for variable in tf.trainable_variables()}
     indexes = glob.glob(os.path.join(glob.escape(logdir), "*", "model.ckpt-*.index"))
-    for index in sorted(indexes, key=os.path.getmtime, reverse=True):
+    # A run that is still in training deletes the one before whenever it saves a checkpoint.
+    for index in sorted(filter(os.path.exists, indexes), key=os.path.getmtime, reverse=True):
         checkpoint = index.removesuffix(".index")
         try:
             if dict(tf.train.list_variables(checkpoint)) == wanted:
@@ -105,7 +106,10 @@ def train_softmax(data_dir, logdir):
     terminal.say(f"No run of the softmax network is in {terminal.short(logdir)} yet: training one.")
     data = mnist.load_data(data_dir, seed=None)
     folder = mnist.run_folder(logdir, "softmax", **SOFTMAX, data_name=data.train.name)
-    result = mnist.train(data, folder, "softmax", **SOFTMAX)
+    try:
+        result = mnist.train(data, folder, "softmax", **SOFTMAX)
+    except (RuntimeError, tf.errors.OpError) as error:
+        sys.exit(f"{terminal.short(folder)} cannot be written to any more: {terminal.reason(error)}")
     if result.signal:
         sys.exit(0 if result.signal == signal.SIGINT else 128 + result.signal)
     return result.checkpoint
@@ -141,9 +145,9 @@ def load(checkpoints):
 
 def describe(checkpoint):
     """A run as the page tells it: its folder's name as `run`, and what summaries.read_run finds in there."""
-    folder, _, step = checkpoint.rpartition(os.sep + "model.ckpt-")
+    folder, name = os.path.split(checkpoint)
     try:
-        return {"run": os.path.basename(folder)} | summaries.read_run(folder, int(step))
+        return {"run": os.path.basename(folder)} | summaries.read_run(folder, int(name.removeprefix("model.ckpt-")))
     except ValueError:  # its curves were deleted
         return {"run": os.path.basename(folder)}
 
@@ -292,7 +296,7 @@ def main():
     parser.add_argument("--port", default=8000, type=int, help="port to listen at, if not 8000; 0 for a free one")
     flags = parser.parse_args()
     if set("*?[") & set(os.path.abspath(flags.logdir)):
-        sys.exit(f"{flags.logdir}: TensorFlow finds no checkpoint where a folder's name holds one of * ? [, rename it.")
+        sys.exit(f"{flags.logdir}: TensorFlow finds no checkpoint where a folder's name holds one of * ? [; rename it.")
     listener = listen(flags.host, flags.port)
     address, port = listener.getsockname()[:2]
 
@@ -300,7 +304,10 @@ def main():
     if not checkpoints["convolutional"]:
         sys.exit(f"No run in {terminal.short(flags.logdir)} fits mnist.py's convolutional network: "
                  "run `python mnist.py` first.")
-    checkpoints["softmax"] = checkpoints["softmax"] or train_softmax(flags.data_dir, flags.logdir)
+    if not checkpoints["softmax"]:
+        checkpoints["softmax"] = train_softmax(flags.data_dir, flags.logdir)
+        # Meanwhile a run that is still in training may have put another in this one's place.
+        checkpoints["convolutional"] = newest_checkpoint(flags.logdir, "convolutional")
     runs = {network: describe(checkpoint) for network, checkpoint in checkpoints.items()}
     for network, run in runs.items():
         score = f": {run['accuracy']:.2%} of the test digits right ({run['data']})" if "accuracy" in run else ""

@@ -40,6 +40,7 @@ MIRRORS = [
 CONNECT_TIMEOUT = 5  # seconds
 READ_TIMEOUT = 15  # seconds without a single byte
 SLOWEST = 1000  # bytes a second; a mirror that delivers less is given up, however steadily it does so
+PATIENCE = 20  # seconds over which that is measured
 
 # File: SHA-256 of the .gz file that the mirrors offer, SHA-256 of what it holds when unpacked.
 # The first tells a good download; the second knows MNIST however someone unpacked or packed it.
@@ -316,7 +317,7 @@ def _fetch(url, path, _):
         progressbar=bar, chunk_size=1 << 12, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
         headers={"Accept-Encoding": "identity"})  # as it lies there: packed once, its size known
     try:
-        _watch(lambda: download(url, path, None), lambda: bar.n)
+        _watch(lambda: download(url, path, None), lambda: os.path.getsize(path))
     except BaseException:
         bar.leave = False
         bar.delay = 0 if bar.n else math.inf  # there is something to wipe off the screen, or not
@@ -336,7 +337,7 @@ def _watch(download, received):
 
     The timeouts of a connection end with every byte, so a mirror that sends one every ten seconds would keep to them.
     """
-    errors, patience = [], CONNECT_TIMEOUT + READ_TIMEOUT
+    errors = []
 
     def work():
         try:
@@ -348,8 +349,8 @@ def _watch(download, received):
     thread.start()
     while thread.is_alive():
         before = received()
-        thread.join(patience)
-        if thread.is_alive() and received() - before < SLOWEST * patience:
+        thread.join(PATIENCE)
+        if thread.is_alive() and received() - before < SLOWEST * PATIENCE:
             raise _TooSlow
     if errors:
         raise errors[0]

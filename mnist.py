@@ -232,7 +232,7 @@ def main():
         sys.exit(f"{error}: LEARNING_RATE {settings.learning_rate} is too high for this network, try a smaller one.")
     except (RuntimeError, tf.errors.OpError) as error:  # TensorFlow's ways to say that memory or disk do not suffice
         if "OOM when allocating" in str(error):
-            sys.exit(f"BATCH_SIZE {settings.batch_size} takes more memory than there is: choose less.")
+            sys.exit(f"BATCH_SIZE {settings.batch_size} or TEST_BATCH_SIZE is too much for the memory: choose less.")
         sys.exit(f"{terminal.short(folder)} cannot be written to any more: {terminal.reason(error)}")
     terminal.say(f"{'Stopped early. ' if result.signal else ''}Test accuracy {result.accuracy:.2%} after step "
                  f"{result.step}, on {data.train.name}. The network is saved in {terminal.short(result.checkpoint)}")

@@ -18,7 +18,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata
 from tensorboard.plugins.hparams import summary as hparams_summary
 from tensorboard.plugins.projector import projector_config_pb2
 
-LEAST_FREE = 1 << 20  # bytes on the disk; more than is written from one flush to the next
+LEAST_FREE = 4_000_000  # bytes on the disk; with the defaults, 60,000 are written from one flush to the next
 EMBEDDED = 1024  # digits in the projector; their pictures fill a sprite of 32 x 32
 
 
@@ -52,9 +52,11 @@ def flush(*writers):
     for writer in writers:
         writer.flush()
         folder = writer.get_logdir()
-        if not os.path.isdir(folder):
-            raise FileNotFoundError(errno.ENOENT, "deleted while the run was writing to it", folder)
-        if shutil.disk_usage(folder).free < LEAST_FREE:
+        try:
+            free = shutil.disk_usage(folder).free
+        except FileNotFoundError:
+            raise FileNotFoundError(errno.ENOENT, "deleted while the run was writing to it", folder) from None
+        if free < LEAST_FREE:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), folder)
 
 

@@ -72,10 +72,12 @@ def plain_errors():
     """End the program without a traceback: silently on Ctrl-C, with a sentence when the system refuses something."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    threading.excepthook = lambda details: None  # TensorFlow's writing thread reports its errors at the next flush too
+    # TensorFlow's writing thread reports its errors at the next flush too.
+    threading.excepthook = lambda error: error.thread.name == "EventLoggerThread" or threading.__excepthook__(error)
     try:
         yield
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one must not come between here and the end
         sys.exit(128 + signal.SIGINT)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
@@ -136,8 +138,8 @@ def progress_bar(steps):
     """tqdm's progress bar; where no terminal shows it, it is written three times in all, to keep a log file short."""
     layout = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
     if sys.stderr and sys.stderr.isatty():
-        columns, lines = shutil.get_terminal_size()  # 80 x 24 for a terminal that does not tell
-        return tqdm(total=steps, bar_format=layout, file=_PatientError(), ncols=columns, nrows=lines)
+        columns, lines = shutil.get_terminal_size()  # Python 3.10 says 0 for a terminal that does not tell
+        return tqdm(total=steps, bar_format=layout, file=_PatientError(), ncols=columns or 80, nrows=lines or 24)
     return tqdm(total=steps, bar_format=layout, file=_PatientError(), ncols=100, delay=1e-6, mininterval=0,
                 miniters=steps // 3 + 1, maxinterval=math.inf)
 

@@ -434,7 +434,7 @@ def machine():
 
 
 def markdown(report):
-    """The report as README.md shows it."""
+    """The report as a table, which README.md has taken over with some of its words changed."""
     def number(value):
         return f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}"
 

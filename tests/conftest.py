@@ -18,7 +18,6 @@ OFFLINE = {"https_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1
 
 
 
-
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes many seconds; `-m 'not slow'` leaves these tests out")
 

@@ -10,7 +10,6 @@ import sys
 
 import pytest
 
-import input_data
 import mnist
 import terminal
 
@@ -38,9 +37,11 @@ def start(*arguments):
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["forked"])
     ready = context.Event()
-    process = context.Process(target=main, args=(ready, *arguments))
+    process = context.Process(target=main, args=(ready, *arguments), daemon=True)
     with pytest.MonkeyPatch.context() as environment:  # without it the server would not find what it is to import
         environment.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        for name in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]:  # the mirrors are on this machine
+            environment.delenv(name, raising=False)
         process.start()
     assert ready.wait(120)
     return process

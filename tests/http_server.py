@@ -112,6 +112,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         while not self.server.closing.wait(timeout=0.1):
             self.wfile.write(b"x")
 
+    def trickle_of_chunks(self, name, body):
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        while not self.server.closing.wait(timeout=0.1):
+            self.wfile.write(b"1\r\nx\r\n")
+
     def trickle_of_headers(self, name, body):
         self.send_response(200)
         self.flush_headers()

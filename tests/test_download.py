@@ -37,7 +37,7 @@ def server(tmp_path, monkeypatch):
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(input_data, "READ_TIMEOUT", 1)
-    monkeypatch.setattr(input_data, "CONNECT_TIMEOUT", 0.5)
+    monkeypatch.setattr(input_data, "PATIENCE", 3)
     with serve(folder) as server:
         yield server
 
@@ -114,6 +114,7 @@ BAD = {
     "rubbish": "gave a garbled answer",
     "headers_without_end": "gave a garbled answer",
     "trickle": "delivered less than 1,000 bytes a second",
+    "trickle_of_chunks": "delivered less than 1,000 bytes a second",
     "trickle_of_headers": "delivered less than 1,000 bytes a second",
 }
 FAILURES = [status for status in http.HTTPStatus if status >= 400]
