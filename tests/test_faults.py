@@ -270,8 +270,9 @@ def test_stopped_at_ten_moments(tmp_path, mirror):
         assert status in (130, 143, -signal.SIGTERM, -signal.SIGINT), run.screen
         last = check_what_is_left(run)
         if last is not None:
-            assert status - 128 in signals and set(checkpoints(run.folder)) == {last}, run.screen
-            assert "Stopped early" in run.screen.splitlines()[-1]
+            assert set(checkpoints(run.folder)) == {last}, run.screen
+            if len(signals) == 1:  # of several, one may come when all is saved already
+                assert status == 128 + signals[0] and "Stopped early" in run.screen.splitlines()[-1], run.screen
         check_data(tmp_path / f"data{trial // 3}")
 
 
