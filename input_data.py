@@ -313,7 +313,7 @@ def _fetch(url, path, _):
     bar = tqdm(desc=url.rpartition("/")[2], total=1, unit="B", unit_scale=True, delay=1e-6,
                mininterval=0.1 if sys.stderr and sys.stderr.isatty() else 10)
     bar.delay = 0  # but shown at its end, however quick that comes
-    download = pooch.HTTPDownloader(
+    download = pooch.HTTPDownloader(  # in chunks so small that a slow mirror's file is seen to grow
         progressbar=bar, chunk_size=1 << 12, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
         headers={"Accept-Encoding": "identity"})  # as it lies there: packed once, its size known
     try:

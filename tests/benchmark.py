@@ -141,12 +141,14 @@ def reader(folder, fake_data):
     return lambda times: [read(folder or tempfile.mkdtemp(), fake_data) for _ in range(times)]
 
 
-CONTENDERS = {  # each takes the folder of the data sets
+TRAINERS = {  # each takes the folder of the data sets
     "this project": ours,
     "Keras `fit`": keras,
     "Keras `fit`, with oneDNN switched on as here": functools.partial(keras, onednn=True),
     "PyTorch as its tutorials write it": functools.partial(pytorch, best=False),
     "PyTorch at its best (fused Adam, channels last)": functools.partial(pytorch, best=True),
+}
+READERS = {
     "MNIST": functools.partial(reader, fake_data=False),
     "generated digits, drawn before": lambda _: reader(tempfile.mkdtemp(), fake_data=True),
     "generated digits, drawn anew": lambda _: reader(None, fake_data=True)}
@@ -155,7 +157,7 @@ CONTENDERS = {  # each takes the folder of the data sets
 def serve(name, data_dir):
     """Be a contender: for each number in the input do the work so many times, and print the seconds that it took."""
     answers, sys.stdout = sys.stdout, sys.stderr
-    work = CONTENDERS[name](data_dir)
+    work = (TRAINERS | READERS)[name](data_dir)
     for line in sys.stdin:
         began = time.perf_counter()
         work(int(line))
@@ -288,8 +290,9 @@ def row(what, unit, values, of=None, ratios=((), ())):
 
 def step_rows(setup):
     """a bare training step, here and elsewhere"""
-    ours, *peers = names = list(CONTENDERS)[:5]
-    seconds = take_turns(setup, names if util.find_spec("torch") else names[:3], setup.plan.rounds, setup.plan.steps)
+    ours, *peers = TRAINERS
+    names = [name for name in TRAINERS if util.find_spec("torch") or not name.startswith("PyTorch")]
+    seconds = take_turns(setup, names, setup.plan.rounds, setup.plan.steps)
     yield row(f"a bare training step: {ours}", "ms", seconds[ours])
     for name in peers:
         took = seconds.get(name, [])
@@ -358,9 +361,8 @@ def long_rows(setup):
 
 def read_rows(setup):
     """reading the data sets"""
-    names = list(CONTENDERS)[5:]
-    seconds = take_turns(setup, names if REAL else names[1:], setup.plan.reads, 1)
-    for name in names:
+    seconds = take_turns(setup, [name for name in READERS if REAL or name != "MNIST"], setup.plan.reads, 1)
+    for name in READERS:
         yield row(f"reading {name}", "s", seconds.get(name), None if name in seconds else "MNIST_DATA names no folder")
 
 

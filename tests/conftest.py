@@ -17,7 +17,6 @@ import generated_digits
 OFFLINE = {"https_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9", "no_proxy": "", "NO_PROXY": ""}
 
 
-
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes many seconds; `-m 'not slow'` leaves these tests out")
 

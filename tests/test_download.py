@@ -5,7 +5,6 @@ No real mirror is asked: a server on this machine offers a small set, whose dige
 
 import errno
 import gzip
-import hashlib
 import http
 import json
 import os
@@ -21,7 +20,7 @@ import pytest
 
 import input_data
 from http_server import serve
-from test_input_data import NAMES, ROOT, small_set, write
+from test_input_data import NAMES, ROOT, digests, small_set, write
 
 FINAL = sorted(f"{name}.gz" for name in NAMES)
 
@@ -31,9 +30,7 @@ def server(tmp_path, monkeypatch):
     folder = tmp_path / "served"
     folder.mkdir()
     write(folder, small_set())
-    monkeypatch.setattr(input_data, "OFFICIAL", {
-        name: (hashlib.sha256((folder / f"{name}.gz").read_bytes()).hexdigest(),
-               hashlib.sha256(content).hexdigest()) for name, content in small_set().items()})
+    monkeypatch.setattr(input_data, "OFFICIAL", digests(small_set()))
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(input_data, "READ_TIMEOUT", 1)

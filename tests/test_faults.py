@@ -7,7 +7,6 @@ steps, in a copy of a process that has TensorFlow imported (see forked.py).
 
 import contextlib
 import gzip
-import hashlib
 import os
 import pathlib
 import pty
@@ -29,15 +28,14 @@ import forked
 import mnist
 from conftest import PROJECT
 from http_server import serve
-from test_input_data import small_set, write
+from test_input_data import digests, small_set, write
 from test_mnist import curve, events
 from test_tensorboard import tensorboard, wait_for
 
 CONTENTS = small_set(600, 300)
-OFFICIAL = {name: (hashlib.sha256(gzip.compress(content, mtime=0)).hexdigest(), hashlib.sha256(content).hexdigest())
-            for name, content in CONTENTS.items()}
-CONSTANTS = {("mnist", "EVALUATE_EVERY"): 10, ("mnist", "HISTOGRAMS_EVERY"): 10, ("input_data", "OFFICIAL"): OFFICIAL,
-             ("generated_digits", "TRAIN_SIZE"): 4000, ("generated_digits", "TEST_SIZE"): 500}
+CONSTANTS = {("mnist", "EVALUATE_EVERY"): 10, ("mnist", "HISTOGRAMS_EVERY"): 10,
+             ("generated_digits", "TRAIN_SIZE"): 4000, ("generated_digits", "TEST_SIZE"): 500,
+             ("input_data", "OFFICIAL"): digests(CONTENTS)}
 STEPS = 30
 SEED = random.randrange(10**6)
 dice = random.Random(SEED)  # the tests that use it print the seed
@@ -48,10 +46,10 @@ pytestmark = pytest.mark.slow
 class Run:
     """mnist.py in a process and a terminal of its own; `screen` is what the terminal has shown so far."""
 
-    def __init__(self, logdir, data_dir, *flags, mirrors=(), steps=STEPS):
+    def __init__(self, logdir, data_dir, mirrors=(), steps=STEPS):
         self.logdir, self.quarter = logdir, 10 * max(1, round(steps / 10 / 4))
         self._ours, self._theirs = pty.openpty()
-        flags = ["--logdir", logdir, "--data_dir", data_dir, "--epochs", steps, *flags]
+        flags = ["--logdir", logdir, "--data_dir", data_dir, "--epochs", steps]
         changes = CONSTANTS | {("input_data", "MIRRORS"): list(mirrors)}
         self.process = forked.start(flags, os.ttyname(self._theirs), changes)
         self.began = time.monotonic()
@@ -116,8 +114,7 @@ class Run:
 def mirror(tmp_path_factory):
     """The address of a server that delivers the small set, each file in the course of 0.2 seconds."""
     folder = tmp_path_factory.mktemp("served")
-    for name, content in CONTENTS.items():
-        (folder / f"{name}.gz").write_bytes(gzip.compress(content, mtime=0))
+    write(folder, CONTENTS)
     with serve(folder) as server:
         yield f"{server.address}/drip/"
 
@@ -214,7 +211,6 @@ def check_tensorboard(logdir):
             config, = ask("plugin/projector/info", run=run)["embeddings"]
             points = ask("plugin/projector/tensor", run=run, name=config["tensorName"], parsed=False)
             assert len(points) == 4 * np.prod(config["tensorShape"])
-    return curves
 
 
 # ------------------------------------------------------------------------------------------------ killed and stopped
