@@ -29,7 +29,7 @@ import pooch
 from requests import exceptions
 from tqdm import tqdm
 
-import generated_digits
+from support import generated_digits
 
 # Copies of the same four files; each is tried in turn until one delivers.
 MIRRORS = [
@@ -39,7 +39,9 @@ MIRRORS = [
 ]
 CONNECT_TIMEOUT = 5  # seconds
 READ_TIMEOUT = 15  # seconds without a single byte
-SLOWEST = 1000  # bytes a second; a mirror that delivers less is given up, however steadily it does so
+SLOWEST = (
+    1000  # bytes a second; a mirror that delivers less is given up, however steadily it does so
+)
 PATIENCE = 20  # seconds over which that is measured
 
 # File: SHA-256 of the .gz file that the mirrors offer, SHA-256 of what it holds when unpacked.
@@ -47,16 +49,20 @@ PATIENCE = 20  # seconds over which that is measured
 OFFICIAL = {
     "train-images-idx3-ubyte": (
         "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    ),
     "train-labels-idx1-ubyte": (
         "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    ),
     "t10k-images-idx3-ubyte": (
         "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    ),
     "t10k-labels-idx1-ubyte": (
         "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    ),
 }
 
 # A header may promise four thousand million images; this many are believed. They take 1 GB, as float32
@@ -116,8 +122,10 @@ class DataSet:
         Raises ValueError if `batch_size` is negative or there are no images.
         """
         if batch_size < 0 or self.num_examples == 0:
-            raise ValueError(f"next_batch cannot take {batch_size} images from a set of "
-                             f"{self.num_examples:,}; ask for 0 or more, from a set that has images")
+            raise ValueError(
+                f"next_batch cannot take {batch_size} images from a set of "
+                f"{self.num_examples:,}; ask for 0 or more, from a set that has images"
+            )
         # Only row numbers are shuffled: to shuffle the images would copy 188 MB in every epoch.
         while len(self._upcoming) < batch_size:
             n = self.num_examples
@@ -130,8 +138,16 @@ class DataSet:
         return _convert(self._pixels[rows], self._dtype), self.labels[rows]
 
 
-def read_data_sets(train_dir, fake_data=False, one_hot=False, dtype="float32", reshape=True,
-                   validation_size=5000, seed=None, source_url=None):
+def read_data_sets(
+    train_dir,
+    fake_data=False,
+    one_hot=False,
+    dtype="float32",
+    reshape=True,
+    validation_size=5000,
+    seed=None,
+    source_url=None,
+):
     """Reads MNIST, after downloading what is missing, and splits it into three sets.
 
     Args:
@@ -165,16 +181,21 @@ def read_data_sets(train_dir, fake_data=False, one_hot=False, dtype="float32", r
         name, arrays = _load(train_dir, source_url)
     train_images, train_labels, test_images, test_labels = arrays
     if not 0 <= validation_size <= len(train_images):
-        raise ValueError(f"validation_size {validation_size} is out of range: there are "
-                         f"{len(train_images):,} training images, so pass 0 to {len(train_images)}")
+        raise ValueError(
+            f"validation_size {validation_size} is out of range: there are "
+            f"{len(train_images):,} training images, so pass 0 to {len(train_images)}"
+        )
 
     shape = (-1, 784) if reshape else (-1, 28, 28, 1)
     train_images, test_images = train_images.reshape(shape), test_images.reshape(shape)
     if one_hot:
         train_labels, test_labels = np.eye(10)[train_labels], np.eye(10)[test_labels]
     v = validation_size
-    parts = [(train_images[v:], train_labels[v:]), (train_images[:v], train_labels[:v]),
-             (test_images, test_labels)]
+    parts = [
+        (train_images[v:], train_labels[v:]),
+        (train_images[:v], train_labels[:v]),
+        (test_images, test_labels),
+    ]
     return Datasets(*(DataSet(*part, name, rng, dtype) for part, rng in zip(parts, rngs)))
 
 
@@ -193,7 +214,9 @@ def _generators(seed):
     try:
         return [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3)]
     except (TypeError, ValueError):
-        raise ValueError(f"seed {seed!r} is not usable; pass an integer of 0 or more, or None") from None
+        raise ValueError(
+            f"seed {seed!r} is not usable; pass an integer of 0 or more, or None"
+        ) from None
 
 
 def _convert(pixels, dtype):
@@ -205,19 +228,26 @@ def _convert(pixels, dtype):
 
 # Files: found, read, checked.
 
+
 def _load(train_dir, source_url):
     """Returns where the digits come from and the four arrays, images of shape (n, 28, 28)."""
     failures = {}
-    paths = [_find(train_dir, name) or _download(train_dir, name, source_url, failures)
-             for name in OFFICIAL]
+    paths = [
+        _find(train_dir, name) or _download(train_dir, name, source_url, failures)
+        for name in OFFICIAL
+    ]
     arrays, digests = zip(*map(_read, paths, OFFICIAL))
     for images, labels in (0, 1), (2, 3):
         if len(arrays[images]) != len(arrays[labels]):
             raise ValueError(
                 f"{paths[labels]} holds {len(arrays[labels]):,} labels for the {len(arrays[images]):,} "
-                f"images in {paths[images]}; find the wrong one and delete it to download it again")
-    foreign = [os.path.basename(path) for path, digest, (_, official)
-               in zip(paths, digests, OFFICIAL.values()) if digest != official]
+                f"images in {paths[images]}; find the wrong one and delete it to download it again"
+            )
+    foreign = [
+        os.path.basename(path)
+        for path, digest, (_, official) in zip(paths, digests, OFFICIAL.values())
+        if digest != official
+    ]
     if not foreign:
         return "MNIST", arrays
     print(f"Not MNIST's official files, but read all the same: {', '.join(foreign)} in {train_dir}")
@@ -281,41 +311,61 @@ def _parse(file, has_images, most):
 
 # Downloads.
 
+
 def _download(train_dir, name, source_url, failures):
     """Returns the path of `name`.gz, once a mirror has delivered it whole.
 
     `failures` maps a mirror to why it failed; none is asked twice, as each stall costs 15 seconds.
     """
     pooch.get_logger().setLevel("WARNING")  # the progress bar says it already
-    logging.getLogger("urllib3").setLevel("ERROR")  # what is wrong with a mirror's answer stands in `failures`
+    logging.getLogger("urllib3").setLevel(
+        "ERROR"
+    )  # what is wrong with a mirror's answer stands in `failures`
     known_hash = None if source_url else OFFICIAL[name][0]
     for mirror in [source_url] if source_url else MIRRORS:
         if mirror in failures:
             continue
         try:
             # pooch writes a temporary file and renames it once it is whole and its digest is right.
-            return pooch.retrieve(f"{mirror.rstrip('/')}/{name}.gz", known_hash, name + ".gz", train_dir,
-                                  downloader=_fetch if known_hash else _fetch_and_check)
+            return pooch.retrieve(
+                f"{mirror.rstrip('/')}/{name}.gz",
+                known_hash,
+                name + ".gz",
+                train_dir,
+                downloader=_fetch if known_hash else _fetch_and_check,
+            )
         except exceptions.RequestException as error:
             failures[mirror] = _reason(error)
         except ValueError as error:  # from pooch, with two digests, or from _fetch_and_check
-            failures[mirror] = ("delivered something other than MNIST's file"
-                                + ("" if known_hash else f": {name}.gz {error}"))
+            failures[mirror] = "delivered something other than MNIST's file" + (
+                "" if known_hash else f": {name}.gz {error}"
+            )
         except OSError as error:  # the folder cannot be written, or the disk is full
-            raise type(error)(f"MNIST cannot be downloaded into {train_dir!r} "
-                              f"({error.strerror or error}); mend that or name another folder") from error
+            raise type(error)(
+                f"MNIST cannot be downloaded into {train_dir!r} "
+                f"({error.strerror or error}); mend that or name another folder"
+            ) from error
     raise DownloadError(_explanation(train_dir, name, failures))
 
 
 def _fetch(url, path, _):
     # pooch takes a bar whose total is 0 or unknown for none, hence the 1 until the size is known.
     # A delay keeps the bar off the screen until something arrives, the interval keeps a log file short.
-    bar = tqdm(desc=url.rpartition("/")[2], total=1, unit="B", unit_scale=True, delay=1e-6,
-               mininterval=0.1 if sys.stderr and sys.stderr.isatty() else 10)
+    bar = tqdm(
+        desc=url.rpartition("/")[2],
+        total=1,
+        unit="B",
+        unit_scale=True,
+        delay=1e-6,
+        mininterval=0.1 if sys.stderr and sys.stderr.isatty() else 10,
+    )
     bar.delay = 0  # but shown at its end, however quick that comes
     download = pooch.HTTPDownloader(  # in chunks so small that a slow mirror's file is seen to grow
-        progressbar=bar, chunk_size=1 << 12, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
-        headers={"Accept-Encoding": "identity"})  # as it lies there: packed once, its size known
+        progressbar=bar,
+        chunk_size=1 << 12,
+        timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
+        headers={"Accept-Encoding": "identity"},
+    )  # as it lies there: packed once, its size known
     try:
         _watch(lambda: download(url, path, None), lambda: os.path.getsize(path))
     except BaseException:
@@ -345,7 +395,9 @@ def _watch(download, received):
         except Exception as error:
             errors.append(error)
 
-    thread = threading.Thread(target=work, daemon=True)  # as a daemon it cannot keep the program from ending
+    thread = threading.Thread(
+        target=work, daemon=True
+    )  # as a daemon it cannot keep the program from ending
     thread.start()
     while thread.is_alive():
         before = received()
@@ -364,10 +416,13 @@ def _fetch_and_check(url, path, _):
 
 def _explanation(train_dir, name, failures):
     hosts = (mirror.split("//")[-1].split("/")[0].split("@")[-1] for mirror in failures)
-    return "\n".join([
-        f"{name}.gz could not be downloaded:",
-        *(f"  {host}: {reason}" for host, reason in zip(hosts, failures.values())),
-        f"To supply MNIST by hand, put {', '.join(f'{file}.gz' for file in OFFICIAL)} into {train_dir!r}."])
+    return "\n".join(
+        [
+            f"{name}.gz could not be downloaded:",
+            *(f"  {host}: {reason}" for host, reason in zip(hosts, failures.values())),
+            f"To supply MNIST by hand, put {', '.join(f'{file}.gz' for file in OFFICIAL)} into {train_dir!r}.",
+        ]
+    )
 
 
 def _reason(error):
@@ -383,14 +438,20 @@ def _reason(error):
         (_TooSlow, f"delivered less than {SLOWEST:,} bytes a second"),
         (exceptions.ProxyError, "could not be reached (the proxy failed)"),
         (exceptions.SSLError, "could not be reached safely (TLS error)"),
-        (exceptions.ConnectTimeout, f"could not be reached (no connection within {CONNECT_TIMEOUT} s)"),
+        (
+            exceptions.ConnectTimeout,
+            f"could not be reached (no connection within {CONNECT_TIMEOUT} s)",
+        ),
         (TimeoutError, f"sent nothing for {READ_TIMEOUT} s"),
         (socket.gaierror, "could not be reached (name lookup failed)"),
         (ConnectionRefusedError, "could not be reached (connection refused)"),
         ((exceptions.ChunkedEncodingError, ConnectionResetError), "broke off the connection"),
         ((exceptions.ContentDecodingError, http.client.HTTPException), "gave a garbled answer"),
         (exceptions.TooManyRedirects, "redirected too often"),
-        (ValueError, f"could not be asked ({causes[0]})"),  # requests' word on addresses it cannot use
+        (
+            ValueError,
+            f"could not be asked ({causes[0]})",
+        ),  # requests' word on addresses it cannot use
     ]:
         if any(isinstance(cause, kind) for cause in causes):
             return words

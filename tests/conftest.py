@@ -9,16 +9,21 @@ import sys
 import pytest
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT))
-
-import generated_digits
+from support import generated_digits
 
 # With this proxy, at which nobody listens, no mirror can be reached, whether the machine has a network or not.
-OFFLINE = {"https_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9", "no_proxy": "", "NO_PROXY": ""}
+OFFLINE = {
+    "https_proxy": "http://127.0.0.1:9",
+    "HTTPS_PROXY": "http://127.0.0.1:9",
+    "no_proxy": "",
+    "NO_PROXY": "",
+}
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "slow: takes many seconds; `-m 'not slow'` leaves these tests out")
+    config.addinivalue_line(
+        "markers", "slow: takes many seconds; `-m 'not slow'` leaves these tests out"
+    )
 
 
 @pytest.fixture(scope="session")
@@ -44,8 +49,21 @@ def start(tmp_path, generated_data):
     processes = []
 
     def start(*flags, script=PROJECT / "mnist.py", data_dir=generated_data, **options):
-        command = [sys.executable, str(script), "--data_dir", data_dir, "--logdir", str(tmp_path / "runs"), *flags]
-        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": tmp_path} | options
+        command = [
+            sys.executable,
+            str(script),
+            "--data_dir",
+            data_dir,
+            "--logdir",
+            str(tmp_path / "runs"),
+            *flags,
+        ]
+        options = {
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "text": True,
+            "cwd": tmp_path,
+        } | options
         options["env"] = os.environ | OFFLINE | options.get("env", {})
         process = subprocess.Popen(command, **options)
         processes.append(process)
@@ -64,6 +82,7 @@ def start(tmp_path, generated_data):
 @pytest.fixture
 def run(start):
     """Runs mnist.py to its end; returns its exit status, standard output and standard error."""
+
     def run(*flags, **options):
         process = start(*flags, **options)
         out, err = process.communicate(timeout=600)
@@ -76,6 +95,7 @@ def run(start):
 def run_here(tmp_path, generated_data, monkeypatch, capsys):
     """Does as `run` does, but in this process, which saves the seconds of importing TensorFlow."""
     import mnist
+
     for name, value in OFFLINE.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
@@ -88,7 +108,9 @@ def run_here(tmp_path, generated_data, monkeypatch, capsys):
             mnist.main()
         except SystemExit as exit:
             status = exit.code
-            if isinstance(status, str):  # what Python does with a text: it prints it, and the status is 1
+            if isinstance(
+                status, str
+            ):  # what Python does with a text: it prints it, and the status is 1
                 print(status, file=sys.stderr)
                 status = 1
         return status, *capsys.readouterr()
@@ -99,15 +121,29 @@ def run_here(tmp_path, generated_data, monkeypatch, capsys):
 @pytest.fixture(scope="session")
 def chromium(tmp_path_factory):
     """A headless Chromium, driven by Selenium."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="needs Selenium: pip install selenium")
-    binary, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
+    webdriver = pytest.importorskip(
+        "selenium.webdriver", reason="needs Selenium: pip install selenium"
+    )
+    binary, driver = (
+        shutil.which("chromium") or shutil.which("google-chrome"),
+        shutil.which("chromedriver"),
+    )
     if not binary or not driver:
         pytest.skip("needs Chromium and its driver: apt install chromium chromium-driver")
     options = webdriver.ChromeOptions()
     options.binary_location = binary
-    for flag in ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-                 "--disable-background-networking", "--disable-component-update", "--disable-sync",
-                 "--window-size=1400,1000", f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"]:
+    for flag in [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--window-size=1400,1000",
+        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
+    ]:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     browser = webdriver.Chrome(options, webdriver.ChromeService(driver))

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 import mnist
-import terminal
+from support import terminal
 
 
 def main(ready, flags, output, changes):
@@ -38,9 +38,16 @@ def start(*arguments):
     context.set_forkserver_preload(["forked"])
     ready = context.Event()
     process = context.Process(target=main, args=(ready, *arguments), daemon=True)
-    with pytest.MonkeyPatch.context() as environment:  # without it the server would not find what it is to import
+    with (
+        pytest.MonkeyPatch.context() as environment
+    ):  # without it the server would not find what it is to import
         environment.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-        for name in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]:  # the mirrors are on this machine
+        for name in [
+            "http_proxy",
+            "HTTP_PROXY",
+            "all_proxy",
+            "ALL_PROXY",
+        ]:  # the mirrors are on this machine
             environment.delenv(name, raising=False)
         process.start()
     assert ready.wait(120)

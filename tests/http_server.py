@@ -43,7 +43,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", len(body))
         self.end_headers()
         for piece in range(10):
-            self.wfile.write(body[len(body) * piece // 10:len(body) * (piece + 1) // 10])
+            self.wfile.write(body[len(body) * piece // 10 : len(body) * (piece + 1) // 10])
             time.sleep(0.02)
 
     def together(self, name, body):
@@ -69,11 +69,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.answer(body[:-9] + bytes([body[-9] ^ 1]) + body[-8:])
 
     def cut(self, name, body):
-        self.answer(body[:len(body) // 2], length=len(body))
+        self.answer(body[: len(body) // 2], length=len(body))
 
     def short(self, name, body):
         """Half the file, and a header that agrees."""
-        self.answer(body[:len(body) // 2])
+        self.answer(body[: len(body) // 2])
 
     def long(self, name, body):
         """The file and more, and a header that agrees."""
@@ -86,7 +86,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         """Half the file without a word of its size, as HTTP/1.0 allowed it."""
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(body[:len(body) // 2])
+        self.wfile.write(body[: len(body) // 2])
 
     def chunks(self, name, body):
         """Pieces whose sizes are no numbers."""
@@ -139,7 +139,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def halfway(self, name, body):
         """Half the file, and then nothing."""
-        self.answer(body[:len(body) // 2], length=len(body))
+        self.answer(body[: len(body) // 2], length=len(body))
         self.wfile.flush()
         self.server.sent_half.set()
         self.server.closing.wait(timeout=60)

@@ -60,7 +60,9 @@ def test_mirrors_are_https():
     # Read anew: another test's fixture replaces the list.
     source = (ROOT / "input_data.py").read_text(encoding="utf-8")
     mirrors = source.partition("MIRRORS = [")[2].partition("]")[0].split(",")
-    addresses = [urllib.parse.urlsplit(mirror.strip(' "\n')) for mirror in mirrors if mirror.strip()]
+    addresses = [
+        urllib.parse.urlsplit(mirror.strip(' "\n')) for mirror in mirrors if mirror.strip()
+    ]
     assert len(addresses) >= 3 and {address.scheme for address in addresses} == {"https"}
 
 
@@ -87,7 +89,9 @@ def test_downloads_official_mnist(tmp_path, mnist_data, monkeypatch):
 
 def test_only_missing_files_are_downloaded(tmp_path, server, monkeypatch):
     use(monkeypatch, server, "good")
-    (tmp_path / NAMES[0]).write_bytes(gzip.decompress((server.folder / f"{NAMES[0]}.gz").read_bytes()))
+    (tmp_path / NAMES[0]).write_bytes(
+        gzip.decompress((server.folder / f"{NAMES[0]}.gz").read_bytes())
+    )
     read(tmp_path)
     assert [name for _, name in server.requests] == [f"{name}.gz" for name in NAMES[1:]]
 
@@ -132,14 +136,18 @@ def test_every_failure_that_http_knows(tmp_path, server, monkeypatch):
     with pytest.raises(input_data.DownloadError) as caught:
         read(tmp_path)
     told = str(caught.value).split("\n")[1:-1]
-    assert [line.split(": ")[1] for line in told] == [f"answered {status} {status.phrase}" for status in FAILURES]
+    assert [line.split(": ")[1] for line in told] == [
+        f"answered {status} {status.phrase}" for status in FAILURES
+    ]
 
 
 def test_proxies_that_answer_with_a_page(tmp_path, server, monkeypatch):
     for scheme in "http", "https":
         monkeypatch.setenv(f"{scheme}_proxy", server.address)
         monkeypatch.setenv(f"{scheme.upper()}_PROXY", server.address)
-    monkeypatch.setattr(input_data, "MIRRORS", ["http://mnist.invalid/html/", "https://mnist.invalid/good/"])
+    monkeypatch.setattr(
+        input_data, "MIRRORS", ["http://mnist.invalid/html/", "https://mnist.invalid/good/"]
+    )
     with pytest.raises(input_data.DownloadError) as caught:
         read(tmp_path)
     page, tls = str(caught.value).split("\n")[1:-1]
@@ -149,9 +157,15 @@ def test_proxies_that_answer_with_a_page(tmp_path, server, monkeypatch):
 
 
 def test_unreachable_mirrors_are_skipped(tmp_path, server, monkeypatch):
-    monkeypatch.setattr(input_data, "MIRRORS", [
-        f"http://127.0.0.1:{closed_port()}/", f"https{server.address[4:]}/good/",
-        f"{server.address}/redirect"])
+    monkeypatch.setattr(
+        input_data,
+        "MIRRORS",
+        [
+            f"http://127.0.0.1:{closed_port()}/",
+            f"https{server.address[4:]}/good/",
+            f"{server.address}/redirect",
+        ],
+    )
     read(tmp_path / "MNIST_data")
     assert contents(tmp_path / "MNIST_data") == contents(server.folder)
 
@@ -159,13 +173,21 @@ def test_unreachable_mirrors_are_skipped(tmp_path, server, monkeypatch):
 def test_no_mirror_delivers(tmp_path, server, monkeypatch):
     port = closed_port()
     use(monkeypatch, server, *BAD)
-    monkeypatch.setattr(input_data, "MIRRORS", input_data.MIRRORS + [
-        f"http://127.0.0.1:{port}/", f"https{server.address[4:]}/tls/", "ftp://example.invalid/"])
+    monkeypatch.setattr(
+        input_data,
+        "MIRRORS",
+        input_data.MIRRORS
+        + [
+            f"http://127.0.0.1:{port}/",
+            f"https{server.address[4:]}/tls/",
+            "ftp://example.invalid/",
+        ],
+    )
     folder = tmp_path / "MNIST_data"
     with pytest.raises(input_data.DownloadError) as caught:
         read(folder)
     assert isinstance(caught.value, OSError)
-    host = server.address[len("http://"):]
+    host = server.address[len("http://") :]
     assert str(caught.value).split("\n") == [
         "train-images-idx3-ubyte.gz could not be downloaded:",
         *(f"  {host}: {reason}" for reason in BAD.values()),
@@ -173,7 +195,8 @@ def test_no_mirror_delivers(tmp_path, server, monkeypatch):
         f"  {host}: could not be reached safely (TLS error)",
         "  example.invalid: could not be asked (No connection adapters were found for "
         "'ftp://example.invalid/train-images-idx3-ubyte.gz')",
-        f"To supply MNIST by hand, put {', '.join(f'{name}.gz' for name in NAMES)} into {str(folder)!r}."]
+        f"To supply MNIST by hand, put {', '.join(f'{name}.gz' for name in NAMES)} into {str(folder)!r}.",
+    ]
     assert list(folder.iterdir()) == []
 
 
@@ -220,6 +243,7 @@ def test_proxy_fails(tmp_path, monkeypatch):
 
 # source_url
 
+
 @pytest.mark.parametrize("slash", ["", "/"])
 def test_source_url_may_offer_another_data_set(tmp_path, server, monkeypatch, capsys, slash):
     write(server.folder, small_set(seed=1))
@@ -230,10 +254,21 @@ def test_source_url_may_offer_another_data_set(tmp_path, server, monkeypatch, ca
     assert "not MNIST's official" in mnist.test.name and capsys.readouterr().out.count("\n") == 1
 
 
-@pytest.mark.parametrize("behaviour, reason", [
-    ("html", "something other than MNIST's file: train-images-idx3-ubyte.gz is not an intact gzip file"),
-    ("short", "something other than MNIST's file: train-images-idx3-ubyte.gz is not an intact gzip file"),
-    ("503", "answered 503"), ("cut", "broke off")])
+@pytest.mark.parametrize(
+    "behaviour, reason",
+    [
+        (
+            "html",
+            "something other than MNIST's file: train-images-idx3-ubyte.gz is not an intact gzip file",
+        ),
+        (
+            "short",
+            "something other than MNIST's file: train-images-idx3-ubyte.gz is not an intact gzip file",
+        ),
+        ("503", "answered 503"),
+        ("cut", "broke off"),
+    ],
+)
 def test_source_url_has_no_file(tmp_path, server, behaviour, reason):
     folder = tmp_path / "MNIST_data"
     with pytest.raises(input_data.DownloadError, match=reason):
@@ -242,6 +277,7 @@ def test_source_url_has_no_file(tmp_path, server, behaviour, reason):
 
 
 # The folder's fault, not the mirrors'.
+
 
 def test_folder_that_cannot_be_made(tmp_path, server, monkeypatch):
     use(monkeypatch, server, "good", "good")
@@ -279,8 +315,13 @@ SCRIPT = """if True:
 def start(folder, address):
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     setup = json.dumps([str(folder), [address], input_data.OFFICIAL])
-    return subprocess.Popen([sys.executable, "-c", SCRIPT, setup], stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path})
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, setup],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])

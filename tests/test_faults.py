@@ -33,13 +33,19 @@ from test_mnist import curve, events
 from test_tensorboard import tensorboard, wait_for
 
 CONTENTS = small_set(600, 300)
-CONSTANTS = {("mnist", "EVALUATE_EVERY"): 10, ("mnist", "HISTOGRAMS_EVERY"): 10,
-             ("generated_digits", "TRAIN_SIZE"): 4000, ("generated_digits", "TEST_SIZE"): 500,
-             ("input_data", "OFFICIAL"): digests(CONTENTS)}
+CONSTANTS = {
+    ("mnist", "EVALUATE_EVERY"): 10,
+    ("mnist", "HISTOGRAMS_EVERY"): 10,
+    ("support.generated_digits", "TRAIN_SIZE"): 4000,
+    ("support.generated_digits", "TEST_SIZE"): 500,
+    ("input_data", "OFFICIAL"): digests(CONTENTS),
+}
 STEPS = 30
 SEED = random.randrange(10**6)
 dice = random.Random(SEED)  # the tests that use it print the seed
-ROOT_ONLY = pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root may mount a small disk")
+ROOT_ONLY = pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0, reason="only root may mount a small disk"
+)
 pytestmark = pytest.mark.slow
 
 
@@ -130,9 +136,13 @@ def checkpoints(folder):
     """The checkpoints in a folder, as {step: weights}; each can be read, whole."""
     found = {}
     for index in folder.glob("model.ckpt-*.index"):
-        reader = mnist.tf.train.load_checkpoint(str(index).removesuffix(".index"))  # checks what it reads by CRC-32C
+        reader = mnist.tf.train.load_checkpoint(
+            str(index).removesuffix(".index")
+        )  # checks what it reads by CRC-32C
         weights = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
-        assert set(weights) >= {"fc1/Weights", "fc2/Biases"} and all(np.isfinite(w).all() for w in weights.values())
+        assert set(weights) >= {"fc1/Weights", "fc2/Biases"} and all(
+            np.isfinite(w).all() for w in weights.values()
+        )
         found[int(index.stem.rpartition("-")[2])] = weights
     return found
 
@@ -200,20 +210,30 @@ def check_tensorboard(logdir):
         if part.name in ("train", "test") and "accuracy" in events(part).Tags()["scalars"]:
             curves[part.relative_to(logdir).as_posix()] = curve(part, "accuracy")
     with tensorboard(logdir) as ask:
+
         def all_there():
             tags = ask("plugin/scalars/tags")
-            return set(tags) == set(curves) and all("accuracy" in of_run for of_run in tags.values())
+            return set(tags) == set(curves) and all(
+                "accuracy" in of_run for of_run in tags.values()
+            )
+
         wait_for(all_there, 60)
         for run, points in curves.items():
-            shown = {step: value for _, step, value in ask("plugin/scalars/scalars", run=run, tag="accuracy")}
+            shown = {
+                step: value
+                for _, step, value in ask("plugin/scalars/scalars", run=run, tag="accuracy")
+            }
             assert shown == pytest.approx(points)
         for run in ask("plugin/projector/runs"):
-            config, = ask("plugin/projector/info", run=run)["embeddings"]
-            points = ask("plugin/projector/tensor", run=run, name=config["tensorName"], parsed=False)
+            (config,) = ask("plugin/projector/info", run=run)["embeddings"]
+            points = ask(
+                "plugin/projector/tensor", run=run, name=config["tensorName"], parsed=False
+            )
             assert len(points) == 4 * np.prod(config["tensorShape"])
 
 
 # ------------------------------------------------------------------------------------------------ killed and stopped
+
 
 def test_killed_at_twenty_moments(tmp_path, mirror):
     logdir = tmp_path / "runs"
@@ -224,7 +244,8 @@ def test_killed_at_twenty_moments(tmp_path, mirror):
     # Fourteen anywhere; six when a file of a certain kind comes up, so that none of the short moments is left out.
     moments = [dice.uniform(0, 0.8 * duration) for _ in range(14)]
     moments += ["*/tmp*", "*/generated*.tmp"] + [
-        f"runs/*/{file}" for file in ["test/events*", "model.ckpt-20*", "newest*", "test/fc1.*"]]
+        f"runs/*/{file}" for file in ["test/events*", "model.ckpt-20*", "newest*", "test/fc1.*"]
+    ]
     dice.shuffle(moments)
     runs, seen = [], 0
     print("seed", SEED)
@@ -245,9 +266,15 @@ def test_killed_at_twenty_moments(tmp_path, mirror):
         runs.append(run)
     # The moment to write generated digits is so short that it may have passed unseen.
     assert seen >= 5 and sum(run.process.exitcode == -signal.SIGKILL for run in runs) >= 12
-    assert sum(check_what_is_left(run) not in (None, STEPS) for run in runs) >= 2  # these were caught at their work
+    assert (
+        sum(check_what_is_left(run) not in (None, STEPS) for run in runs) >= 2
+    )  # these were caught at their work
     for generated in [False, True]:  # after all that, in the same folders
-        run = Run(logdir, tmp_path / f"data 0{', generated' * generated}", mirrors=[] if generated else [mirror])
+        run = Run(
+            logdir,
+            tmp_path / f"data 0{', generated' * generated}",
+            mirrors=[] if generated else [mirror],
+        )
         assert run.end() == 0, run.screen
         assert check_what_is_left(run) == STEPS and set(checkpoints(run.folder)) == {STEPS}
     check_tensorboard(logdir)
@@ -258,7 +285,12 @@ def test_stopped_at_ten_moments(tmp_path, mirror):
     print("seed", SEED)
     for trial in range(10):
         signals = dice.choices([signal.SIGINT, signal.SIGTERM], k=dice.choice([1, 2, 3]))
-        run = Run(logdir, tmp_path / f"data{trial // 3}", mirrors=[mirror] if trial // 3 % 2 else [], steps=100_000)
+        run = Run(
+            logdir,
+            tmp_path / f"data{trial // 3}",
+            mirrors=[mirror] if trial // 3 % 2 else [],
+            steps=100_000,
+        )
         time.sleep(dice.uniform(0, 2.5))
         run.send(*signals)
         status = run.end()
@@ -268,11 +300,14 @@ def test_stopped_at_ten_moments(tmp_path, mirror):
         if last is not None:
             assert set(checkpoints(run.folder)) == {last}, run.screen
             if len(signals) == 1:  # of several, one may come when all is saved already
-                assert status == 128 + signals[0] and "Stopped early" in run.screen.splitlines()[-1], run.screen
+                assert (
+                    status == 128 + signals[0] and "Stopped early" in run.screen.splitlines()[-1]
+                ), run.screen
         check_data(tmp_path / f"data{trial // 3}")
 
 
 # ------------------------------------------------------------------------------------------------ the disk
+
 
 @ROOT_ONLY
 @pytest.mark.parametrize("size", ["4k", "64k", "20m"])
@@ -280,7 +315,9 @@ def test_log_folder_on_a_disk_that_is_too_small(tmp_path, data_dir, size):
     with small_disk(tmp_path / "runs", size) as logdir:
         run = Run(logdir, data_dir)
         assert run.end() == 1
-        assert re.search(r"runs/convolutional,.*: No space left on device$", run.screen.splitlines()[-1])
+        assert re.search(
+            r"runs/convolutional,.*: No space left on device$", run.screen.splitlines()[-1]
+        )
         if size == "20m":  # the first checkpoint fits, the second does not
             assert check_what_is_left(run) == 20 and set(checkpoints(run.folder)) == {10}
 
@@ -292,7 +329,9 @@ def test_disk_that_fills_while_a_run_writes_to_it(tmp_path, data_dir):
         run.wait_until_tested(20)
         fill(logdir)
         assert run.end() == 1
-        assert re.search(r"runs/convolutional,.*: No space left on device$", run.screen.splitlines()[-1])
+        assert re.search(
+            r"runs/convolutional,.*: No space left on device$", run.screen.splitlines()[-1]
+        )
         assert check_what_is_left(run) >= 20
 
 
@@ -300,12 +339,20 @@ def test_disk_that_fills_while_a_run_writes_to_it(tmp_path, data_dir):
 @pytest.mark.parametrize("full", [True, False], ids=["full", "read-only"])
 def test_data_folder_that_cannot_be_written(tmp_path, mirror, full):
     with small_disk(tmp_path / "data", "16k") as data_dir:
-        fill(data_dir) if full else subprocess.run(["mount", "-o", "remount,ro", data_dir], check=True)
+        fill(data_dir) if full else subprocess.run(
+            ["mount", "-o", "remount,ro", data_dir], check=True
+        )
         run = Run(tmp_path / "runs", data_dir, mirrors=[mirror])
         assert run.end() == 1
-        said, = run.screen.splitlines()
-        assert "MNIST cannot be downloaded into" in said and str(data_dir) in said and "name another folder" in said
-        run = Run(tmp_path / "runs", data_dir)  # generated digits are drawn all the same, and not kept
+        (said,) = run.screen.splitlines()
+        assert (
+            "MNIST cannot be downloaded into" in said
+            and str(data_dir) in said
+            and "name another folder" in said
+        )
+        run = Run(
+            tmp_path / "runs", data_dir
+        )  # generated digits are drawn all the same, and not kept
         assert run.end() == 0
         assert check_what_is_left(run) == STEPS
         assert {path.name for path in data_dir.iterdir()} <= {"filler"}
@@ -317,22 +364,29 @@ def test_log_folder_that_is_read_only(tmp_path, data_dir):
         subprocess.run(["mount", "-o", "remount,ro", logdir], check=True)
         run = Run(logdir, data_dir)
         assert run.end() == 2
-        assert run.screen.startswith(f"--logdir must be a folder that can be written to, not {str(logdir)!r}")
+        assert run.screen.startswith(
+            f"--logdir must be a folder that can be written to, not {str(logdir)!r}"
+        )
 
 
 @pytest.mark.parametrize("what", ["runs", "runs/*", "runs/*/test"])
 def test_folder_deleted_while_a_run_writes_to_it(tmp_path, data_dir, what):
     run = Run(tmp_path / "runs", data_dir, steps=100_000)
     run.wait_until_tested(10)
-    folder, = tmp_path.glob(what)
+    (folder,) = tmp_path.glob(what)
     while folder.exists():
         shutil.rmtree(folder, ignore_errors=True)
     assert run.end() == 1
-    assert re.search(r"runs/convolutional,.*: deleted while the run was writing to it", run.screen.splitlines()[-1])
+    assert re.search(
+        r"runs/convolutional,.*: deleted while the run was writing to it",
+        run.screen.splitlines()[-1],
+    )
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("name", ["spaces, commas, 100% & 'so' \"so\" $HOME;{1}", "数字 🖌️", "-x", "~"])
+@pytest.mark.parametrize(
+    "name", ["spaces, commas, 100% & 'so' \"so\" $HOME;{1}", "数字 🖌️", "-x", "~"]
+)
 def test_odd_paths(tmp_path, name):
     (tmp_path / name).mkdir()
     write(tmp_path / name, CONTENTS)
@@ -351,12 +405,17 @@ def test_odd_paths(tmp_path, name):
 def test_path_in_which_tensorflow_finds_no_checkpoint(tmp_path):
     run = Run(tmp_path / "[why?]" / "runs", tmp_path / "data", steps=10)
     assert run.end() == 0 and check_what_is_left(run) == 10
-    done = subprocess.run([sys.executable, PROJECT / "draw.py", "--logdir", run.logdir], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, PROJECT / "draw.py", "--logdir", run.logdir],
+        capture_output=True,
+        text=True,
+    )
     assert (done.returncode, done.stdout) == (1, "") and done.stderr.count("\n") == 1
     assert "* ? [" in done.stderr and str(run.logdir) in done.stderr
 
 
 # ------------------------------------------------------------------------------------------------ together
+
 
 def test_two_and_eight_at_once(tmp_path, data_dir):
     logdir = tmp_path / "runs"
@@ -368,15 +427,26 @@ def test_two_and_eight_at_once(tmp_path, data_dir):
             assert len({run.folder for run in runs}) == count
             for run in runs:
                 assert check_what_is_left(run) == 10 and set(checkpoints(run.folder)) == {10}
-        wait_for(lambda: set(ask("runs")) == {f"{folder.name}/{part}" for folder in logdir.iterdir()
-                                              for part in ["train", "test"]}, 60)
+        wait_for(
+            lambda: (
+                set(ask("runs"))
+                == {
+                    f"{folder.name}/{part}"
+                    for folder in logdir.iterdir()
+                    for part in ["train", "test"]
+                }
+            ),
+            60,
+        )
 
 
 # ------------------------------------------------------------------------------------------------ numbers
 
+
 @pytest.fixture
 def small_run(run_here, data_dir):
     """Runs mnist.py on the small set, in this process; returns exit status and everything that was printed."""
+
     def small_run(*flags):
         status, out, err = run_here(*map(str, flags), data_dir=str(data_dir))
         assert "Traceback" not in out + err and "Warning" not in out + err
@@ -387,12 +457,24 @@ def small_run(run_here, data_dir):
 
 @pytest.mark.parametrize("network", ["convolutional", "softmax"])
 def test_learning_rates(small_run, network, tmp_path):
-    for rate in ["1e-300", "1e-12", "1e-3", "1", "1e9", "1e20", "1e30", "9e37", str(10 ** dice.uniform(-12, 30))]:
+    for rate in [
+        "1e-300",
+        "1e-12",
+        "1e-3",
+        "1",
+        "1e9",
+        "1e20",
+        "1e30",
+        "9e37",
+        str(10 ** dice.uniform(-12, 30)),
+    ]:
         status, said = small_run("--learning_rate", rate, "--network", network, "--epochs", 3)
-        folder, = tmp_path.glob("runs/*")
+        (folder,) = tmp_path.glob("runs/*")
         if status:
             assert status == 1, said
-            assert re.match(r"(The loss|A weight) .* too high for this network, try", said.splitlines()[-1]), said
+            assert re.match(
+                r"(The loss|A weight) .* too high for this network, try", said.splitlines()[-1]
+            ), said
         else:
             assert "Test accuracy" in said and list(curve(folder / "test", "loss")) == [0, 3]
         shutil.rmtree(folder)
@@ -403,20 +485,25 @@ def test_batch_sizes(small_run):
         status, said = small_run("--batch_size", size, "--epochs", 5)
         assert status == 0, said
     status, said = small_run("--batch_size", 601)
-    assert status == 1 and said.splitlines()[-1] == "BATCH_SIZE 601 is more than all 600 images: choose less."
+    assert (
+        status == 1
+        and said.splitlines()[-1] == "BATCH_SIZE 601 is more than all 600 images: choose less."
+    )
 
 
 def test_batch_of_all_of_mnist(run_here, mnist_data, tmp_path):
-    status, out, err = run_here("--batch_size", "60000", "--epochs", "3", "--network", "softmax", data_dir=mnist_data)
+    status, out, err = run_here(
+        "--batch_size", "60000", "--epochs", "3", "--network", "softmax", data_dir=mnist_data
+    )
     assert status == 0, err
-    folder, = tmp_path.glob("runs/*")
+    (folder,) = tmp_path.glob("runs/*")
     assert list(curve(folder / "test", "accuracy")) == [0, 3]
 
 
 def test_twenty_thousand_steps(small_run, tmp_path):
     status, said = small_run("--network", "softmax", "--epochs", 20_000)
     assert status == 0, said
-    folder, = tmp_path.glob("runs/*")
+    (folder,) = tmp_path.glob("runs/*")
     assert list(curve(folder / "test", "loss")) == list(range(0, 20_001, 100))
     assert list(curve(folder / "train", "loss")) == list(range(10, 20_001, 10))
     assert [path.name for path in folder.glob("*.index")] == ["model.ckpt-20000.index"]
@@ -433,7 +520,7 @@ def test_clock_that_is_set_back(small_run, tmp_path, monkeypatch):
         monkeypatch.setattr(name, set_back)
     status, said = small_run("--network", "softmax", "--epochs", 350)
     assert status == 0 and len(calls) > 100, said
-    folder, = tmp_path.glob("runs/*")
+    (folder,) = tmp_path.glob("runs/*")
     assert list(curve(folder / "test", "accuracy")) == [0, 100, 200, 300, 350]
     times = [event.wall_time for event in events(folder / "train").Scalars("loss")]
     assert min(times) < max(times) - 3600

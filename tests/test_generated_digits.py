@@ -13,14 +13,15 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import generated_digits
+from support import generated_digits
 
 # The images of generate(1000, seed=7). Whoever changes a shape or the way of drawing it puts the new digest here; on
 # machines and versions of NumPy that only read this, it must never differ.
 SHA256_OF_SEED_7 = "f40504b80711758de4eb2974570ae50fd1e7e88c95498d1e472f23aa40f0e152"
 
 PRINT_DIGEST = """
-import hashlib, generated_digits
+import hashlib
+from support import generated_digits
 print(hashlib.sha256(generated_digits.generate(1000, seed=7)[0].tobytes()).hexdigest())
 """
 
@@ -36,8 +37,12 @@ print(*__cpu_dispatch__)
 
 def run(code, **environment):
     return subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, **environment},
-        stdout=subprocess.PIPE, text=True, check=True,
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     ).stdout.strip()
 
 
@@ -50,7 +55,9 @@ def centres(images):
     return np.stack([rows, columns], 1)
 
 
-@pytest.fixture(params=[0, 1, 2**32 - 1, None], ids=["seed 0", "seed 1", "largest seed", "random seed"])
+@pytest.fixture(
+    params=[0, 1, 2**32 - 1, None], ids=["seed 0", "seed 1", "largest seed", "random seed"]
+)
 def seed(request):
     chosen = int.from_bytes(os.urandom(4), "little") if request.param is None else request.param
     print("seed", chosen)  # pytest shows it when a test fails
@@ -69,7 +76,9 @@ def test_images_are_normalised_as_mnist(seed):
         first, last = inked.argmax(1), 27 - inked[:, ::-1].argmax(1)
         assert (last - first + 1 <= 20).all(), "ink outside the box of 20x20 pixels"
     away = np.abs(centres(images) - 14).max(1)
-    assert (away <= 0.5).mean() > 0.997  # the few others are so lopsided that their box stops at the field's edge
+    assert (
+        away <= 0.5
+    ).mean() > 0.997  # the few others are so lopsided that their box stops at the field's edge
     assert away.max() < 2.5
 
     assert (images.max((1, 2)) > 200).all()  # white ink ...
@@ -117,7 +126,9 @@ def small(monkeypatch):
     monkeypatch.setattr(generated_digits, "TEST_SIZE", 100)
     calls = []
     generate = generated_digits.generate
-    monkeypatch.setattr(generated_digits, "generate", lambda *args: calls.append(args) or generate(*args))
+    monkeypatch.setattr(
+        generated_digits, "generate", lambda *args: calls.append(args) or generate(*args)
+    )
     return calls
 
 
@@ -129,8 +140,10 @@ def test_load_draws_once_then_reads(small, tmp_path):
     folder = tmp_path / "new" / "folder"
     drawn = generated_digits.load(folder, seed=5)
     assert [array.shape for array in drawn] == [(200, 28, 28), (200,), (100, 28, 28), (100,)]
-    assert not (drawn[0][:, None] == drawn[2][None]).all((2, 3)).any(), "a test image is among the training images"
-    source = hashlib.sha256((ROOT / "generated_digits.py").read_bytes()).hexdigest()
+    assert not (drawn[0][:, None] == drawn[2][None]).all((2, 3)).any(), (
+        "a test image is among the training images"
+    )
+    source = hashlib.sha256((ROOT / "support" / "generated_digits.py").read_bytes()).hexdigest()
     assert [path.name for path in folder.iterdir()] == [f"generated-digits-seed5-{source[:8]}.npz"]
     assert len(small) == 2
 
@@ -171,7 +184,8 @@ def a_single_array(path):
 
 
 @pytest.mark.parametrize(
-    "damage", [cut_short, flip_a_bit, empty, random_bytes, other_shapes, other_names, a_single_array]
+    "damage",
+    [cut_short, flip_a_bit, empty, random_bytes, other_shapes, other_names, a_single_array],
 )
 def test_a_damaged_cache_is_drawn_anew(damage, small, tmp_path):
     drawn = generated_digits.load(tmp_path)
@@ -191,7 +205,9 @@ def test_without_a_folder_to_write_to(small, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=["full", "Ctrl-C"])
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=["full", "Ctrl-C"]
+)
 def test_an_interrupted_save_leaves_nothing(error, small, tmp_path, monkeypatch):
     def write_bytes(path, content):
         with open(path, "wb") as file:

@@ -25,6 +25,7 @@ WAY_OUT = "delete it to download it again"
 
 # Small sets in MNIST's format.
 
+
 def idx_images(images):
     return struct.pack(">4I", 2051, *images.shape) + images.tobytes()
 
@@ -37,7 +38,10 @@ def small_set(train=12, test=5, seed=0):
     """Returns {name: content unpacked} of a random set."""
     rng = np.random.default_rng(seed)
     contents = {}
-    for images, labels, n in [(TRAIN_IMAGES, TRAIN_LABELS, train), (TEST_IMAGES, TEST_LABELS, test)]:
+    for images, labels, n in [
+        (TRAIN_IMAGES, TRAIN_LABELS, train),
+        (TEST_IMAGES, TEST_LABELS, test),
+    ]:
         contents[images] = idx_images(rng.integers(0, 256, (n, 28, 28), np.uint8))
         contents[labels] = idx_labels(rng.integers(0, 10, n, np.uint8))
     return contents
@@ -55,12 +59,16 @@ def write(folder, contents, spelling="{}.gz"):
 
 def digests(contents):
     """What input_data.OFFICIAL would be if these were MNIST's files."""
-    return {name: (hashlib.sha256(pack(content)).hexdigest(), hashlib.sha256(content).hexdigest())
-            for name, content in contents.items()}
+    return {
+        name: (hashlib.sha256(pack(content)).hexdigest(), hashlib.sha256(content).hexdigest())
+        for name, content in contents.items()
+    }
 
 
 def read(folder, **arguments):
-    return input_data.read_data_sets(folder, **{"validation_size": 0, "dtype": "uint8", **arguments})
+    return input_data.read_data_sets(
+        folder, **{"validation_size": 0, "dtype": "uint8", **arguments}
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -77,13 +85,18 @@ def small(tmp_path):
 def run(script, *arguments, **environment):
     """Runs a script in a Python of its own, which finds the project's modules; returns its output."""
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run([sys.executable, "-c", script, *map(str, arguments)], text=True,
-                          capture_output=True, env={**os.environ, "PYTHONPATH": path, **environment})
+    done = subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        text=True,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": path, **environment},
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 # The interface.
+
 
 def test_shapes_and_dtypes(small):
     mnist = input_data.read_data_sets(str(small), validation_size=2)
@@ -110,7 +123,7 @@ def test_one_hot_says_the_same_as_numbers(small):
 
 
 def test_pixels_are_scaled_as_tensorflow_1_did(small):
-    whole = np.arange(256, dtype=np.uint8).repeat(49)[:12 * 784].reshape(12, 28, 28)
+    whole = np.arange(256, dtype=np.uint8).repeat(49)[: 12 * 784].reshape(12, 28, 28)
     write(small, {TRAIN_IMAGES: idx_images(whole)})
     scaled = np.multiply(whole.astype(np.float32), 1.0 / 255.0)
     images = read(small, dtype="float32", reshape=False).train.images
@@ -138,8 +151,9 @@ def test_whole_training_set_as_validation_set(small):
         mnist.train.next_batch(1)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", np.uint8, np.dtype("uint8"),
-                                   types.SimpleNamespace(as_numpy_dtype=np.uint8)])
+@pytest.mark.parametrize(
+    "dtype", ["uint8", np.uint8, np.dtype("uint8"), types.SimpleNamespace(as_numpy_dtype=np.uint8)]
+)
 def test_dtype_by_name_or_type(small, dtype):
     assert read(small, dtype=dtype).test.images.dtype == np.uint8
 
@@ -165,14 +179,16 @@ def test_bad_seed(tmp_path, seed):
 
 
 def test_works_without_tensorflow(small):
-    assert run("""if True:
+    assert run(
+        """if True:
         import sys
         sys.modules["tensorflow"] = None
         import input_data
         mnist = input_data.read_data_sets(sys.argv[1], validation_size=2)
         print(mnist.train.next_batch(3)[0].shape)
         assert not any(name.startswith("tensorflow.") for name in sys.modules)""",
-               small).endswith("(3, 784)\n")
+        small,
+    ).endswith("(3, 784)\n")
 
 
 def test_fake_data_is_the_generated_digits(tmp_path, monkeypatch):
@@ -181,17 +197,27 @@ def test_fake_data_is_the_generated_digits(tmp_path, monkeypatch):
     def load(directory, seed=0):
         asked.append(directory)
         images = np.arange(20, dtype=np.uint8)[:, None, None] * np.ones((1, 28, 28), np.uint8)
-        return images, np.repeat(np.arange(10, dtype=np.uint8), 2), images[:10], np.arange(10, dtype=np.uint8)
+        return (
+            images,
+            np.repeat(np.arange(10, dtype=np.uint8), 2),
+            images[:10],
+            np.arange(10, dtype=np.uint8),
+        )
 
     monkeypatch.setattr(input_data.generated_digits, "load", load)
-    mnist = input_data.read_data_sets(str(tmp_path), fake_data=True, validation_size=5, one_hot=True)
+    mnist = input_data.read_data_sets(
+        str(tmp_path), fake_data=True, validation_size=5, one_hot=True
+    )
     assert asked == [str(tmp_path)] and {part.name for part in mnist} == {input_data.GENERATED}
     assert [part.num_examples for part in mnist] == [15, 5, 10]
-    assert mnist.train.images.shape == (15, 784) and mnist.train.images.max() == np.float32(19 / 255)
+    assert mnist.train.images.shape == (15, 784) and mnist.train.images.max() == np.float32(
+        19 / 255
+    )
     assert not list(tmp_path.iterdir())
 
 
 # Files under all their names.
+
 
 @pytest.mark.parametrize("spelling", ["{}.gz", "{}", "dotted", "dotted.gz"])
 def test_packed_or_not(tmp_path, spelling):
@@ -213,15 +239,20 @@ def test_other_data_sets_are_read_and_named(small, capsys):
 
 def test_official_content_counts_however_it_is_packed(tmp_path, capsys, monkeypatch):
     contents = small_set()
-    monkeypatch.setattr(input_data, "OFFICIAL", {
-        name: ("", hashlib.sha256(content).hexdigest()) for name, content in contents.items()})
+    monkeypatch.setattr(
+        input_data,
+        "OFFICIAL",
+        {name: ("", hashlib.sha256(content).hexdigest()) for name, content in contents.items()},
+    )
     write(tmp_path, contents, "{}")
     assert {part.name for part in read(tmp_path)} == {"MNIST"}
     assert capsys.readouterr().out == ""
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32), st.sampled_from(["{}", "{}.gz"]))
+@given(
+    st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32), st.sampled_from(["{}", "{}.gz"])
+)
 def test_reads_sets_of_any_size(train, test, seed, spelling):
     contents = small_set(train, test, seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -236,6 +267,7 @@ def test_reads_sets_of_any_size(train, test, seed, spelling):
 
 # Malformed files.
 
+
 def refused(folder, name, match):
     with pytest.raises(ValueError) as caught:
         read(folder)
@@ -248,44 +280,66 @@ IMAGES, LABELS = small_set()[TRAIN_IMAGES], small_set()[TRAIN_LABELS]
 PACKED = gzip.compress(IMAGES)
 
 
-@pytest.mark.parametrize("name, content, match", [
-    (TRAIN_IMAGES, b"<!DOCTYPE html><title>Not found</title>", "not an intact gzip file"),
-    (TRAIN_IMAGES, IMAGES, "not an intact gzip file"),
-    (TRAIN_IMAGES, b"", "cut short"),
-    (TRAIN_IMAGES, PACKED[:5], "not an intact gzip file"),
-    (TRAIN_IMAGES, PACKED[:-4], "not an intact gzip file"),
-    (TRAIN_IMAGES, PACKED[:2000], "not an intact gzip file"),
-    (TRAIN_IMAGES, PACKED[:-8] + bytes(8), "not an intact gzip file"),
-    (TRAIN_IMAGES, PACKED[:5000] + b"\xff" * 99 + PACKED[5099:], "not an intact gzip file"),
-    (TRAIN_IMAGES, PACKED + b"junk", "not an intact gzip file"),
-    (TRAIN_IMAGES, PACKED + gzip.compress(b"more"), "goes on after the 12 examples"),
-])
+@pytest.mark.parametrize(
+    "name, content, match",
+    [
+        (TRAIN_IMAGES, b"<!DOCTYPE html><title>Not found</title>", "not an intact gzip file"),
+        (TRAIN_IMAGES, IMAGES, "not an intact gzip file"),
+        (TRAIN_IMAGES, b"", "cut short"),
+        (TRAIN_IMAGES, PACKED[:5], "not an intact gzip file"),
+        (TRAIN_IMAGES, PACKED[:-4], "not an intact gzip file"),
+        (TRAIN_IMAGES, PACKED[:2000], "not an intact gzip file"),
+        (TRAIN_IMAGES, PACKED[:-8] + bytes(8), "not an intact gzip file"),
+        (TRAIN_IMAGES, PACKED[:5000] + b"\xff" * 99 + PACKED[5099:], "not an intact gzip file"),
+        (TRAIN_IMAGES, PACKED + b"junk", "not an intact gzip file"),
+        (TRAIN_IMAGES, PACKED + gzip.compress(b"more"), "goes on after the 12 examples"),
+    ],
+)
 def test_malformed_gzip(small, name, content, match):
     (small / f"{name}.gz").write_bytes(content)
     refused(small, f"{name}.gz", match)
 
 
 @pytest.mark.parametrize("spelling", ["{}", "{}.gz"])
-@pytest.mark.parametrize("name, content, match", [
-    (TRAIN_IMAGES, b"", "cut short"),
-    (TRAIN_IMAGES, IMAGES[:15], "cut short within its header"),
-    (TRAIN_IMAGES, IMAGES[:16], "promises 12 examples and holds fewer"),
-    (TRAIN_IMAGES, IMAGES[:-1], "promises 12 examples and holds fewer"),
-    (TRAIN_IMAGES, IMAGES + b"\0", "goes on after the 12 examples"),
-    (TRAIN_IMAGES, LABELS, "magic number 2049, not 2051"),
-    (TRAIN_IMAGES, struct.pack(">4I", 2049, 12, 28, 28) + IMAGES[16:], "magic number 2049, not 2051"),
-    (TRAIN_IMAGES, struct.pack(">4I", 2051, 12, 14, 56) + IMAGES[16:], "14x56 pixels, not 28x28"),
-    (TRAIN_IMAGES, struct.pack(">4I", 2051, 0, 28, 28), "promises 0 examples"),
-    (TRAIN_IMAGES, struct.pack(">4I", 2051, 2**32 - 1, 28, 28) + IMAGES[16:], "promises 4,294,967,295"),
-    (TRAIN_IMAGES, struct.pack(">4I", 2051, 12, 2**32 - 1, 2**32 - 1) + IMAGES[16:], "not 28x28"),
-    (TRAIN_IMAGES, struct.pack(">4I", 2051, 250_000, 28, 28) + IMAGES[16:], "cut short"),
-    (TRAIN_LABELS, LABELS[:-1], "promises 12 examples and holds fewer"),
-    (TRAIN_LABELS, LABELS + b"\1", "goes on after the 12 examples"),
-    (TRAIN_LABELS, IMAGES, "magic number 2051, not 2049"),
-    (TRAIN_LABELS, LABELS[:-1] + b"\x0a", "label 10"),
-    (TRAIN_LABELS, idx_labels(np.zeros(11, np.uint8)), "11 labels for the 12 images"),
-    (TEST_LABELS, idx_labels(np.zeros(6, np.uint8)), "6 labels for the 5 images"),
-])
+@pytest.mark.parametrize(
+    "name, content, match",
+    [
+        (TRAIN_IMAGES, b"", "cut short"),
+        (TRAIN_IMAGES, IMAGES[:15], "cut short within its header"),
+        (TRAIN_IMAGES, IMAGES[:16], "promises 12 examples and holds fewer"),
+        (TRAIN_IMAGES, IMAGES[:-1], "promises 12 examples and holds fewer"),
+        (TRAIN_IMAGES, IMAGES + b"\0", "goes on after the 12 examples"),
+        (TRAIN_IMAGES, LABELS, "magic number 2049, not 2051"),
+        (
+            TRAIN_IMAGES,
+            struct.pack(">4I", 2049, 12, 28, 28) + IMAGES[16:],
+            "magic number 2049, not 2051",
+        ),
+        (
+            TRAIN_IMAGES,
+            struct.pack(">4I", 2051, 12, 14, 56) + IMAGES[16:],
+            "14x56 pixels, not 28x28",
+        ),
+        (TRAIN_IMAGES, struct.pack(">4I", 2051, 0, 28, 28), "promises 0 examples"),
+        (
+            TRAIN_IMAGES,
+            struct.pack(">4I", 2051, 2**32 - 1, 28, 28) + IMAGES[16:],
+            "promises 4,294,967,295",
+        ),
+        (
+            TRAIN_IMAGES,
+            struct.pack(">4I", 2051, 12, 2**32 - 1, 2**32 - 1) + IMAGES[16:],
+            "not 28x28",
+        ),
+        (TRAIN_IMAGES, struct.pack(">4I", 2051, 250_000, 28, 28) + IMAGES[16:], "cut short"),
+        (TRAIN_LABELS, LABELS[:-1], "promises 12 examples and holds fewer"),
+        (TRAIN_LABELS, LABELS + b"\1", "goes on after the 12 examples"),
+        (TRAIN_LABELS, IMAGES, "magic number 2051, not 2049"),
+        (TRAIN_LABELS, LABELS[:-1] + b"\x0a", "label 10"),
+        (TRAIN_LABELS, idx_labels(np.zeros(11, np.uint8)), "11 labels for the 12 images"),
+        (TEST_LABELS, idx_labels(np.zeros(6, np.uint8)), "6 labels for the 5 images"),
+    ],
+)
 def test_malformed_content(tmp_path, spelling, name, content, match):
     write(tmp_path, {**small_set(), name: content}, spelling)
     tracemalloc.start()
@@ -324,19 +378,23 @@ def corruptions(draw):
         elif kind == "insert":
             content[at:at] = more
         elif kind == "remove":
-            del content[at:at + len(more)]
+            del content[at : at + len(more)]
         elif kind == "swap" and content:
             content[at], content[there] = content[there], content[at]
         elif kind == "size":
-            content[place % 4 * 4:place % 4 * 4 + 4] = size
+            content[place % 4 * 4 : place % 4 * 4 + 4] = size
         return bytes(content)
 
     return corrupt
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(NAMES), st.booleans(), corruptions()), min_size=1, max_size=4),
-       st.sampled_from(["{}", "{}.gz"]))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(NAMES), st.booleans(), corruptions()), min_size=1, max_size=4
+    ),
+    st.sampled_from(["{}", "{}.gz"]),
+)
 def test_corruptions_are_errors_or_harmless(damage, spelling):
     contents = small_set(3, 2)
     for name, before_packing, corrupt in damage:
@@ -356,41 +414,61 @@ def test_corruptions_are_errors_or_harmless(damage, spelling):
             return
         opened = gzip.open if spelling == "{}.gz" else open
         expected = {name: opened(path, "rb").read() for name, path in paths.items()}
-    for part, images, labels in (mnist.train, TRAIN_IMAGES, TRAIN_LABELS), (mnist.test, TEST_IMAGES, TEST_LABELS):
-        assert part.images.tobytes() == expected[images][16:] and part.labels.tobytes() == expected[labels][8:]
+    for part, images, labels in (
+        (mnist.train, TRAIN_IMAGES, TRAIN_LABELS),
+        (mnist.test, TEST_IMAGES, TEST_LABELS),
+    ):
+        assert (
+            part.images.tobytes() == expected[images][16:]
+            and part.labels.tobytes() == expected[labels][8:]
+        )
         assert expected[images][:4] == b"\0\0\x08\x03" and expected[labels][:4] == b"\0\0\x08\x01"
         assert part.images.shape == (len(expected[labels]) - 8, 784) and (part.labels < 10).all()
 
 
 HOSTILE = {
     "a bomb whose header promises everything": lambda: gzip.compress(
-        struct.pack(">4I", 2051, 2**32 - 1, 2**32 - 1, 2**32 - 1) + bytes(300_000_000), 1),
+        struct.pack(">4I", 2051, 2**32 - 1, 2**32 - 1, 2**32 - 1) + bytes(300_000_000), 1
+    ),
     "a bomb whose header promises little": lambda: gzip.compress(
-        struct.pack(">4I", 2051, 1, 28, 28) + bytes(300_000_000), 1),
+        struct.pack(">4I", 2051, 1, 28, 28) + bytes(300_000_000), 1
+    ),
     "a bomb as large as is believed, and larger": lambda: gzip.compress(
-        struct.pack(">4I", 2051, 250_000, 28, 28) + bytes(300_000_000), 1)}
+        struct.pack(">4I", 2051, 250_000, 28, 28) + bytes(300_000_000), 1
+    ),
+}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a limit on memory is kept on Linux")
 @pytest.mark.parametrize("content", HOSTILE)
 def test_hostile_files_take_no_gigabyte(small, content):
     (small / f"{TRAIN_IMAGES}.gz").write_bytes(HOSTILE[content]())
-    printed = run("""if True:
+    printed = run(
+        """if True:
         import re, resource, sys, input_data
         taken = 1024 * int(re.search(r"VmSize:\\s+(\\d+)", open("/proc/self/status").read())[1])
         resource.setrlimit(resource.RLIMIT_AS, 2 * [taken + 1_000_000_000])
         try:
             input_data.read_data_sets(sys.argv[1])
         except ValueError as error:
-            print(error)""", small)
+            print(error)""",
+        small,
+    )
     assert f"{TRAIN_IMAGES}.gz " in printed and WAY_OUT in printed and printed.count("\n") == 1
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.sampled_from(NAMES), st.sampled_from(["{}", "{}.gz", "raw"]),
-       st.binary(max_size=60) | st.tuples(
-           st.sampled_from([2049, 2051]), st.integers(0, 2**32 - 1), st.sampled_from([28, 2**32 - 1]),
-           st.just(28)).map(lambda header: struct.pack(">4I", *header)))
+@given(
+    st.sampled_from(NAMES),
+    st.sampled_from(["{}", "{}.gz", "raw"]),
+    st.binary(max_size=60)
+    | st.tuples(
+        st.sampled_from([2049, 2051]),
+        st.integers(0, 2**32 - 1),
+        st.sampled_from([28, 2**32 - 1]),
+        st.just(28),
+    ).map(lambda header: struct.pack(">4I", *header)),
+)
 def test_any_bytes_at_all(name, spelling, content):
     with tempfile.TemporaryDirectory() as folder:
         write(folder, small_set(3, 2))
@@ -408,8 +486,11 @@ def test_any_bytes_at_all(name, spelling, content):
 
 # Batches. Image i of these sets has the value i in its only pixel, and label i.
 
+
 def data_set(n, seed=0):
-    return input_data.DataSet(np.arange(n)[:, None], np.arange(n), "numbers", np.random.default_rng(seed))
+    return input_data.DataSet(
+        np.arange(n)[:, None], np.arange(n), "numbers", np.random.default_rng(seed)
+    )
 
 
 def take(numbers, sizes, shuffle=True):
@@ -430,7 +511,7 @@ def test_each_image_once_an_epoch(n, sizes, shuffle):
     numbers = data_set(n)
     taken = take(numbers, sizes, shuffle)
     for begin in range(0, len(taken), n):
-        epoch = taken[begin:begin + n]
+        epoch = taken[begin : begin + n]
         assert len(set(epoch)) == len(epoch)
         if not shuffle:
             assert epoch == list(range(len(epoch)))
@@ -443,7 +524,7 @@ def test_shuffle_may_change_between_batches(n, calls):
     for size, shuffle in calls:
         taken += take(numbers, [size], shuffle)
     for begin in range(0, len(taken), n):
-        assert len(set(taken[begin:begin + n])) == len(taken[begin:begin + n])
+        assert len(set(taken[begin : begin + n])) == len(taken[begin : begin + n])
 
 
 def test_epochs_completed_counts_when_a_batch_goes_beyond_the_end():
@@ -462,7 +543,10 @@ def test_every_epoch_has_an_order_of_its_own():
 
 def test_seeds(small):
     def batches(seed):
-        return [part.next_batch(40)[0].tobytes() for part in read(small, seed=seed, validation_size=6)]
+        return [
+            part.next_batch(40)[0].tobytes() for part in read(small, seed=seed, validation_size=6)
+        ]
+
     assert batches(7) == batches(7) and batches(np.int64(7)) == batches(7)
     assert len({tuple(batches(seed)) for seed in (7, 8, None, None)}) == 4
 
@@ -489,6 +573,7 @@ def test_negative_batch():
 
 # The official MNIST.
 
+
 @pytest.fixture
 def official(tmp_path, mnist_data):
     for name in NAMES:
@@ -500,7 +585,17 @@ def test_official_mnist(official, capsys):
     mnist = read(official)
     assert capsys.readouterr().out == "" and mnist.train.name == "MNIST"
     assert np.bincount(mnist.train.labels).tolist() == [
-        5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+        5923,
+        6742,
+        5958,
+        6131,
+        5842,
+        5421,
+        5918,
+        6265,
+        5851,
+        5949,
+    ]
     for part, name in [(mnist.train, TRAIN_IMAGES), (mnist.test, TEST_IMAGES)]:
         pixels = gzip.decompress((official / f"{name}.gz").read_bytes())[16:]
         assert hashlib.sha256(part.images).digest() == hashlib.sha256(pixels).digest()
@@ -510,8 +605,10 @@ def test_official_mnist_as_scripts_ask_for_it(official):
     mnist, whole = input_data.read_data_sets(str(official), one_hot=True), read(official)
     assert [part.num_examples for part in mnist] == [55_000, 5_000, 10_000]
     assert np.array_equal(mnist.validation.labels.argmax(axis=1), whole.train.labels[:5000])
-    assert np.array_equal(mnist.validation.images,
-                          np.multiply(whole.train.images[:5000].astype(np.float32), 1.0 / 255.0))
+    assert np.array_equal(
+        mnist.validation.images,
+        np.multiply(whole.train.images[:5000].astype(np.float32), 1.0 / 255.0),
+    )
 
 
 def test_official_mnist_unpacked(official, capsys):
@@ -528,7 +625,7 @@ def test_official_mnist_unpacked(official, capsys):
 
 # TensorFlow's tutorial "MNIST for beginners". Changed are its imports: TensorFlow 1 lives on as
 # tensorflow.compat.v1, where its behaviour is switched on, and input_data is this project's.
-OLD_SCRIPT = '''
+OLD_SCRIPT = """
 import sys
 import input_data
 import tensorflow.compat.v1 as tf
@@ -553,7 +650,7 @@ for _ in range(1000):
 correct_prediction = tf.equal(tf.argmax(y, 1), tf.argmax(y_, 1))
 accuracy = tf.reduce_mean(tf.cast(correct_prediction, tf.float32))
 print(sess.run(accuracy, feed_dict={x: mnist.test.images, y_: mnist.test.labels}))
-'''
+"""
 
 
 def test_an_old_tutorial_runs(official):

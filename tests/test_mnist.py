@@ -39,15 +39,21 @@ def curve(folder, tag):
 def numpy_network(weights, images):
     """The convolutional network's logits, computed by NumPy alone, one shifted copy of the images per kernel weight."""
     padded = np.pad(images.reshape(-1, 28, 28), [(0, 0), (2, 2), (2, 2)])
-    convolution = sum(padded[:, y:y + 28, x:x + 28, None] * weights["conv/Weights"][y, x, 0]
-                      for y in range(5) for x in range(5))
+    convolution = sum(
+        padded[:, y : y + 28, x : x + 28, None] * weights["conv/Weights"][y, x, 0]
+        for y in range(5)
+        for x in range(5)
+    )
     activation = np.maximum(convolution + weights["conv/Biases"], 0)
     pooled = activation.reshape(-1, 14, 2, 14, 2, 16).max(axis=(2, 4))
-    hidden = np.maximum(pooled.reshape(-1, 3136) @ weights["fc1/Weights"] + weights["fc1/Biases"], 0)
+    hidden = np.maximum(
+        pooled.reshape(-1, 3136) @ weights["fc1/Weights"] + weights["fc1/Biases"], 0
+    )
     return hidden @ weights["fc2/Weights"] + weights["fc2/Biases"]
 
 
 # ------------------------------------------------------------------------------------------------ what a run leaves
+
 
 @pytest.mark.slow
 def test_default_run_on_mnist_learns_as_promised(run, mnist_data, tmp_path):
@@ -73,16 +79,23 @@ def test_default_run_on_mnist_learns_as_promised(run, mnist_data, tmp_path):
 
     # Another program rebuilds the network from the checkpoint; NumPy, from its weights, agrees with every answer.
     import mnist
+
     tf = mnist.tf
     data = mnist.input_data.read_data_sets(mnist_data)
     with tf.Graph().as_default(), tf.Session() as session:
         images = tf.placeholder(tf.float32, [None, 784])
         logits = mnist.NETWORKS["convolutional"](images)
         tf.train.Saver().restore(session, str(folder / "model.ckpt-2000"))
-        answers = np.concatenate([session.run(logits, {images: part}) for part in np.split(data.test.images, 20)])
+        answers = np.concatenate(
+            [session.run(logits, {images: part}) for part in np.split(data.test.images, 20)]
+        )
         weights = {variable.op.name: session.run(variable) for variable in tf.trainable_variables()}
-    assert np.mean(answers.argmax(axis=1) == data.test.labels) == pytest.approx(accuracy[2000], abs=1e-4)
-    np.testing.assert_allclose(numpy_network(weights, data.test.images[:500]), answers[:500], rtol=1e-3, atol=1e-3)
+    assert np.mean(answers.argmax(axis=1) == data.test.labels) == pytest.approx(
+        accuracy[2000], abs=1e-4
+    )
+    np.testing.assert_allclose(
+        numpy_network(weights, data.test.images[:500]), answers[:500], rtol=1e-3, atol=1e-3
+    )
 
 
 def test_run_without_network_learns_from_generated_digits_and_says_so(run, tmp_path):
@@ -91,7 +104,11 @@ def test_run_without_network_learns_from_generated_digits_and_says_so(run, tmp_p
     assert status == 0, err
     assert folders(tmp_path) == ["convolutional,lr=0.0001,epochs=120,generated-digits"]
     assert len((out + err).splitlines()) <= 15
-    for host in ["storage.googleapis.com", "ossci-datasets.s3.amazonaws.com", "raw.githubusercontent.com"]:
+    for host in [
+        "storage.googleapis.com",
+        "ossci-datasets.s3.amazonaws.com",
+        "raw.githubusercontent.com",
+    ]:
         assert host in out
     assert "train-images-idx3-ubyte.gz" in out  # how to supply the files
     said = [line for line in out.splitlines() if "generated digits" in line]
@@ -103,20 +120,32 @@ def test_run_without_network_learns_from_generated_digits_and_says_so(run, tmp_p
     assert [event.step for event in test.Scalars("accuracy")] == [0, 100, 120]
     assert [event.step for event in train.Scalars("accuracy")] == list(range(10, 121, 10))
     assert [event.step for event in train.Scalars("loss")] == list(range(10, 121, 10))
-    sizes = {"conv/Weights": 400, "conv/Biases": 16, "fc1/Weights": 3136 * 1024, "fc1/Biases": 1024,
-             "fc2/Weights": 10240, "fc2/Biases": 10}
+    sizes = {
+        "conv/Weights": 400,
+        "conv/Biases": 16,
+        "fc1/Weights": 3136 * 1024,
+        "fc1/Biases": 1024,
+        "fc2/Weights": 10240,
+        "fc2/Biases": 10,
+    }
     assert set(train.Tags()["histograms"]) == set(sizes)
     for tag, size in sizes.items():
         histograms = train.Histograms(tag)
         assert [event.step for event in histograms] == [0, 100, 120]
         assert all(event.histogram_value.num == size for event in histograms)
-    assert 0.08 < np.sqrt(train.Histograms("fc1/Weights")[0].histogram_value.sum_squares / (3136 * 1024)) < 0.1
+    assert (
+        0.08
+        < np.sqrt(train.Histograms("fc1/Weights")[0].histogram_value.sum_squares / (3136 * 1024))
+        < 0.1
+    )
     scopes = {node.name.split("/")[0] for node in train.Graph().node}
     assert {"input", "conv", "fc1", "fc2", "loss", "accuracy", "train"} <= scopes
 
 
 def test_softmax_network(run_here, tmp_path):
-    status, out, err = run_here("--network", "softmax", "--epochs", "1000", "--learning_rate", "0.001")
+    status, out, err = run_here(
+        "--network", "softmax", "--epochs", "1000", "--learning_rate", "0.001"
+    )
     assert status == 0, err
     folder = tmp_path / "runs" / folders(tmp_path)[0]
     assert folder.name == "softmax,lr=0.001,epochs=1000,generated-digits"
@@ -131,14 +160,20 @@ def test_seed_repeats_a_run_to_the_last_bit(run_here, tmp_path):
         assert status == 0, err
     name = "convolutional,lr=0.0001,epochs=12,generated-digits"
     assert folders(tmp_path) == [name, f"{name},2", f"{name},3", f"{name},4"]
-    first, again, free, other = (tuple(struct.pack("f", loss) for part in ("train", "test")
-                                       for loss in curve(tmp_path / "runs" / folder / part, "loss").values())
-                                 for folder in folders(tmp_path))
+    first, again, free, other = (
+        tuple(
+            struct.pack("f", loss)
+            for part in ("train", "test")
+            for loss in curve(tmp_path / "runs" / folder / part, "loss").values()
+        )
+        for folder in folders(tmp_path)
+    )
     assert first == again
     assert len({first, free, other}) == 3
 
 
 # ------------------------------------------------------------------------------------------------ the terminal
+
 
 def test_progress_bar_on_a_terminal_shows_loss_and_test_accuracy(start):
     ours, theirs = pty.openpty()
@@ -188,23 +223,39 @@ def test_failed_import_of_tensorflow_shows_why(tmp_path, ending):
     package.mkdir(parents=True)
     (tmp_path / "tensorflow" / "__init__.py").touch()
     (package / "__init__.py").touch()
-    (package / "v1.py").write_text(f"import os; os.write(2, b'a notice that tells why\\n')\n{ending}\n")
-    done = subprocess.run([sys.executable, PROJECT / "mnist.py"], env=os.environ | {"PYTHONPATH": str(tmp_path)},
-                          capture_output=True, text=True, timeout=60)
+    (package / "v1.py").write_text(
+        f"import os; os.write(2, b'a notice that tells why\\n')\n{ending}\n"
+    )
+    done = subprocess.run(
+        [sys.executable, PROJECT / "mnist.py"],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode != 0
     assert "a notice that tells why" in done.stderr
     assert ("no such wheel" in done.stderr) == ("ImportError" in ending)
 
 
 def test_import_trains_nothing_and_builds_nothing(tmp_path):
-    script = ("import os, mnist; print(len(mnist.tf.get_default_graph().get_operations()), os.listdir('.'),"
-              " mnist.tf.executing_eagerly())")
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60,
-                          env=os.environ | {"PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1"})
+    script = (
+        "import os, mnist; print(len(mnist.tf.get_default_graph().get_operations()), os.listdir('.'),"
+        " mnist.tf.executing_eagerly())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1"},
+    )
     assert done.stdout == "0 [] True\n" and done.stderr == ""
 
 
 # ------------------------------------------------------------------------------------------------ stopped early
+
 
 def wait_for_training(tmp_path):
     """Return when the run is some steps on its way."""
@@ -227,7 +278,9 @@ def test_signal_saves_what_was_learned(start, tmp_path):
     assert (folder / f"model.ckpt-{step}.index").exists()
     last_line = out.splitlines()[-1]
     assert f"model.ckpt-{step}" in last_line and "Stopped early" in last_line
-    trained = [event.step for event in events(folder / "train").Scalars("loss")] if step >= 10 else [0]
+    trained = (
+        [event.step for event in events(folder / "train").Scalars("loss")] if step >= 10 else [0]
+    )
     assert step - trained[-1] < 10
 
 
@@ -252,23 +305,43 @@ def test_run_that_learned_nothing_says_what_that_means(run_here, tmp_path):
 
 # ------------------------------------------------------------------------------------------------ settings
 
-BAD = [("EPOCHS", value) for value in [0, -5, 1.5, "many", None, True]] + \
-      [("LEARNING_RATE", value) for value in [0, -0.1, 1e38, 10**400, float("inf"), "fast", "nan", None]] + \
-      [("NETWORK", value) for value in ["perceptron", "", 3]] + \
-      [("BATCH_SIZE", value) for value in [0, -1, 2.5, "all"]] + \
-      [("SEED", value) for value in [-1, 2**32, 0.5, "lucky"]] + \
-      [("LOGDIR", value) for value in ["", __file__, __file__ + "/runs", 7]] + \
-      [("DATA_DIR", value) for value in ["", __file__, 7]]
-BAD_WITHOUT_FLAG = [("EVALUATE_EVERY", 0), ("HISTOGRAMS_EVERY", -1), ("BATCH_CURVES_EVERY", 2.5),
-                    ("TEST_BATCH_SIZE", None)]
-GOOD = {"LEARNING_RATE": 0.0001, "EPOCHS": 2000, "NETWORK": "convolutional", "BATCH_SIZE": 100, "SEED": None,
-        "DATA_DIR": "data", "LOGDIR": "runs", "EVALUATE_EVERY": 100, "HISTOGRAMS_EVERY": 100, "BATCH_CURVES_EVERY": 10,
-        "TEST_BATCH_SIZE": 1000}
+BAD = (
+    [("EPOCHS", value) for value in [0, -5, 1.5, "many", None, True]]
+    + [
+        ("LEARNING_RATE", value)
+        for value in [0, -0.1, 1e38, 10**400, float("inf"), "fast", "nan", None]
+    ]
+    + [("NETWORK", value) for value in ["perceptron", "", 3]]
+    + [("BATCH_SIZE", value) for value in [0, -1, 2.5, "all"]]
+    + [("SEED", value) for value in [-1, 2**32, 0.5, "lucky"]]
+    + [("LOGDIR", value) for value in ["", __file__, __file__ + "/runs", 7]]
+    + [("DATA_DIR", value) for value in ["", __file__, 7]]
+)
+BAD_WITHOUT_FLAG = [
+    ("EVALUATE_EVERY", 0),
+    ("HISTOGRAMS_EVERY", -1),
+    ("BATCH_CURVES_EVERY", 2.5),
+    ("TEST_BATCH_SIZE", None),
+]
+GOOD = {
+    "LEARNING_RATE": 0.0001,
+    "EPOCHS": 2000,
+    "NETWORK": "convolutional",
+    "BATCH_SIZE": 100,
+    "SEED": None,
+    "DATA_DIR": "data",
+    "LOGDIR": "runs",
+    "EVALUATE_EVERY": 100,
+    "HISTOGRAMS_EVERY": 100,
+    "BATCH_CURVES_EVERY": 10,
+    "TEST_BATCH_SIZE": 1000,
+}
 
 
 @pytest.mark.parametrize("name, value", BAD + BAD_WITHOUT_FLAG)
 def test_bad_constant(name, value, monkeypatch, tmp_path):
-    import terminal
+    from support import terminal
+
     monkeypatch.setattr(sys, "argv", ["mnist.py"])
     with pytest.raises(SystemExit) as exit:
         terminal.read_settings(str(tmp_path), GOOD | {name: value})
@@ -277,9 +350,12 @@ def test_bad_constant(name, value, monkeypatch, tmp_path):
     assert repr(value).strip("'") in sentence
 
 
-@pytest.mark.parametrize("name, value", [(name, value) for name, value in BAD if value is not None and value != 7])
+@pytest.mark.parametrize(
+    "name, value", [(name, value) for name, value in BAD if value is not None and value != 7]
+)
 def test_bad_flag(name, value, monkeypatch, tmp_path, capsys):
-    import terminal
+    from support import terminal
+
     monkeypatch.setattr(sys, "argv", ["mnist.py", f"--{name.lower()}={value}"])
     with pytest.raises(SystemExit) as exit:
         terminal.read_settings(str(tmp_path), GOOD)
@@ -289,25 +365,35 @@ def test_bad_flag(name, value, monkeypatch, tmp_path, capsys):
     assert str(value) in sentence
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/meminfo"), reason="only Linux tells how much memory is free")
+@pytest.mark.skipif(
+    not os.path.exists("/proc/meminfo"), reason="only Linux tells how much memory is free"
+)
 def test_batch_that_does_not_fit_into_memory():
-    import terminal
+    from support import terminal
+
     terminal.check_memory(100, 150_000)
-    with pytest.raises(SystemExit, match=r"BATCH_SIZE 2000000000 takes about 300000.0 GB of memory, and .* are free"):
+    with pytest.raises(
+        SystemExit,
+        match=r"BATCH_SIZE 2000000000 takes about 300000.0 GB of memory, and .* are free",
+    ):
         terminal.check_memory(2_000_000_000, 150_000)
 
 
 def test_only_errors_of_the_system_are_put_into_a_sentence():
-    import terminal
+    from support import terminal
+
     told = "Graph execution error:\n\nNode: save\n/runs/model.ckpt; No space left on device\n\t [[save]]\nHint: ..."
     assert terminal.reason(RuntimeError(told)) == "No space left on device"
-    with pytest.raises(RuntimeError, match="reshape; 7 values"):  # as a slip in an edited network gives it
+    with pytest.raises(
+        RuntimeError, match="reshape; 7 values"
+    ):  # as a slip in an edited network gives it
         terminal.reason(RuntimeError("Input to reshape; 7 values"))
 
 
 def test_relative_paths(monkeypatch, tmp_path):
     """A constant's start from the script's folder, a flag's from the current one."""
-    import terminal
+    from support import terminal
+
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setattr(sys, "argv", ["mnist.py", "--logdir", "mine"])
@@ -347,10 +433,19 @@ def test_edited_network_and_a_small_data_set_of_ones_own(run, tmp_path):
     (copy / "mnist.py").write_text(edited)
     random = np.random.default_rng(0)
     for part, size in [("train", 40), ("t10k", 20)]:
-        images, labels = random.integers(0, 256, (size, 28, 28), np.uint8), np.arange(size, dtype=np.uint8) % 10
-        (data / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">4I", 2051, size, 28, 28) + images.tobytes())
-        (data / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 2049, size) + labels.tobytes())
-    status, out, err = run("--epochs", "3", "--batch_size", "10", script=copy / "mnist.py", data_dir=str(data))
+        images, labels = (
+            random.integers(0, 256, (size, 28, 28), np.uint8),
+            np.arange(size, dtype=np.uint8) % 10,
+        )
+        (data / f"{part}-images-idx3-ubyte").write_bytes(
+            struct.pack(">4I", 2051, size, 28, 28) + images.tobytes()
+        )
+        (data / f"{part}-labels-idx1-ubyte").write_bytes(
+            struct.pack(">2I", 2049, size) + labels.tobytes()
+        )
+    status, out, err = run(
+        "--epochs", "3", "--batch_size", "10", script=copy / "mnist.py", data_dir=str(data)
+    )
     assert status == 0, err
     assert "not MNIST's official" in out and "40 images to learn from, 20 to test it on" in out
     folder = tmp_path / "runs" / "convolutional,lr=0.0001,epochs=3"
@@ -358,8 +453,9 @@ def test_edited_network_and_a_small_data_set_of_ones_own(run, tmp_path):
     assert events(folder / "train").Images("conv/kernels/image")[-1].width == 5 * 58
 
 
-@pytest.mark.parametrize("flags, status", [(["--epochs", "0"], 2), (["--epoch", "5"], 2),
-                                           (["--batch_size", "60001"], 1)])
+@pytest.mark.parametrize(
+    "flags, status", [(["--epochs", "0"], 2), (["--epoch", "5"], 2), (["--batch_size", "60001"], 1)]
+)
 def test_bad_flags_leave_no_run(run_here, tmp_path, flags, status):
     assert run_here(*flags)[0] == status
     assert not (tmp_path / "runs").exists() or folders(tmp_path) == []

@@ -30,15 +30,31 @@ def tensorboard(logdir):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     process = subprocess.Popen(
-        [sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir), "--host", "127.0.0.1", "--port", str(port),
-         "--reload_interval", "1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        [
+            sys.executable,
+            "-m",
+            "tensorboard.main",
+            "--logdir",
+            str(logdir),
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--reload_interval",
+            "1",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     address = f"http://127.0.0.1:{port}"
 
     def ask(path, body=None, parsed=True, **parameters):
         query = urllib.parse.urlencode(parameters)
         data = None if body is None else json.dumps(body).encode()
         address_and_query = f"{address}/data/{path}" + (f"?{query}" if query else "")
-        request = urllib.request.Request(address_and_query, data, {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            address_and_query, data, {"Content-Type": "application/json"}
+        )
         with urllib.request.urlopen(request, timeout=30) as answer:
             content = answer.read()
         return json.loads(content) if parsed else content
@@ -70,9 +86,25 @@ def logdir(tmp_path_factory, generated_data):
     """Two experiments, run as a learner would run them."""
     logdir = tmp_path_factory.mktemp("runs")
     for network, epochs in [("convolutional", 130), ("softmax", 110)]:
-        subprocess.run([sys.executable, PROJECT / "mnist.py", "--learning_rate", "0.001", "--epochs", str(epochs),
-                        "--network", network, "--data_dir", generated_data, "--logdir", logdir],
-                       check=True, capture_output=True, env=os.environ | OFFLINE)
+        subprocess.run(
+            [
+                sys.executable,
+                PROJECT / "mnist.py",
+                "--learning_rate",
+                "0.001",
+                "--epochs",
+                str(epochs),
+                "--network",
+                network,
+                "--data_dir",
+                generated_data,
+                "--logdir",
+                logdir,
+            ],
+            check=True,
+            capture_output=True,
+            env=os.environ | OFFLINE,
+        )
     assert sorted(path.name for path in logdir.iterdir()) == [CONVOLUTIONAL, SOFTMAX]
     return logdir
 
@@ -99,8 +131,16 @@ def test_scalars(ask):
             for tag in ["accuracy", "loss"]:
                 points = ask("plugin/scalars/scalars", run=f"{name}/{part}", tag=tag)
                 curves[part, tag] = {step: value for _, step, value in points}
-        assert list(curves["train", "loss"]) == list(curves["train", "accuracy"]) == list(range(10, last + 1, 10))
-        assert list(curves["test", "loss"]) == list(curves["test", "accuracy"]) == [*range(0, last, 100), last]
+        assert (
+            list(curves["train", "loss"])
+            == list(curves["train", "accuracy"])
+            == list(range(10, last + 1, 10))
+        )
+        assert (
+            list(curves["test", "loss"])
+            == list(curves["test", "accuracy"])
+            == [*range(0, last, 100), last]
+        )
         assert curves["test", "accuracy"][last] > 0.5 > curves["test", "accuracy"][0]
         assert curves["test", "loss"][last] < curves["test", "loss"][0]
 
@@ -108,22 +148,32 @@ def test_scalars(ask):
 def test_histograms_and_distributions(ask):
     tags = ask("plugin/histograms/tags")
     assert set(tags[f"{SOFTMAX}/train"]) == {"fc/Weights", "fc/Biases"}
-    layers = {f"{layer}/{kind}" for layer in ["conv", "fc1", "fc2"] for kind in ["Weights", "Biases"]}
+    layers = {
+        f"{layer}/{kind}" for layer in ["conv", "fc1", "fc2"] for kind in ["Weights", "Biases"]
+    }
     assert set(tags[f"{CONVOLUTIONAL}/train"]) == layers
     for tag in layers:
         histograms = ask("plugin/histograms/histograms", run=f"{CONVOLUTIONAL}/train", tag=tag)
         assert [step for _, step, _ in histograms] == [0, 100, 130]
         assert histograms[0][2] != histograms[-1][2]  # it has learned
-        distributions = ask("plugin/distributions/distributions", run=f"{CONVOLUTIONAL}/train", tag=tag)
+        distributions = ask(
+            "plugin/distributions/distributions", run=f"{CONVOLUTIONAL}/train", tag=tag
+        )
         assert [step for _, step, _ in distributions] == [0, 100, 130]
 
 
 def test_kernels_form_out_of_noise(ask):
-    steps = ask("plugin/images/images", run=f"{CONVOLUTIONAL}/train", tag="conv/kernels/image", sample=0)
+    steps = ask(
+        "plugin/images/images", run=f"{CONVOLUTIONAL}/train", tag="conv/kernels/image", sample=0
+    )
     assert [step["step"] for step in steps] == [0, 100, 130]
-    first, last = (picture(ask, f"{CONVOLUTIONAL}/train", "conv/kernels/image", index)[0] for index in (0, -1))
+    first, last = (
+        picture(ask, f"{CONVOLUTIONAL}/train", "conv/kernels/image", index)[0] for index in (0, -1)
+    )
     assert first.shape[:2] == last.shape[:2] == (232, 232)
-    for kernel in [last[y:y + 58, x:x + 58] for y in range(0, 232, 58) for x in range(0, 232, 58)]:
+    for kernel in [
+        last[y : y + 58, x : x + 58] for y in range(0, 232, 58) for x in range(0, 232, 58)
+    ]:
         weights = kernel[4:54, 4:54].reshape(5, 10, 5, 10, -1)
         assert np.ptp(weights, axis=(1, 3)).max() == 0  # each weight is a square of one grey
         assert len(np.unique(weights)) > 10  # not blank
@@ -140,13 +190,16 @@ def test_mistakes_and_confusion_matrix(ask, logdir, generated_data):
 
     # The first tile is, pixel by pixel, the digit that the trained network gets wrong most confidently.
     import mnist
+
     tf = mnist.tf
     test = mnist.input_data.read_data_sets(generated_data, fake_data=True).test
     with tf.Graph().as_default(), tf.Session() as session:
         images = tf.placeholder(tf.float32, [None, 784])
         probabilities = tf.nn.softmax(mnist.NETWORKS["convolutional"](images))
         tf.train.Saver().restore(session, str(logdir / CONVOLUTIONAL / "model.ckpt-130"))
-        answers = np.concatenate([session.run(probabilities, {images: part}) for part in np.split(test.images, 10)])
+        answers = np.concatenate(
+            [session.run(probabilities, {images: part}) for part in np.split(test.images, 10)]
+        )
     confidence = np.where(answers.argmax(axis=1) == test.labels, 0, answers.max(axis=1))
     worst = test.images[confidence.argmax()].reshape(28, 28) * 255
     pixels, _ = picture(ask, f"{CONVOLUTIONAL}/test", "mistakes", -1)
@@ -156,10 +209,13 @@ def test_mistakes_and_confusion_matrix(ask, logdir, generated_data):
 
 def test_pictures_tell_the_truth():
     """Against a classifier whose answers are known: eight mistakes in all, of known confidence."""
-    import summaries
+    from support import summaries
+
     labels = np.arange(100) % 10
     logits = np.eye(10)[labels] * 5
-    for index, place in enumerate(range(0, 80, 10)):  # eight of the ten 0s are read as 7, ever more confidently
+    for index, place in enumerate(
+        range(0, 80, 10)
+    ):  # eight of the ten 0s are read as 7, ever more confidently
         logits[place] = np.eye(10)[7] * (1 + index)
     images = np.zeros((100, 784), np.float32)
     images[np.arange(100), np.arange(100)] = 1  # image i has its only white pixel at i
@@ -169,11 +225,13 @@ def test_pictures_tell_the_truth():
     expected = np.ones((10, 10), bool)
     expected[np.arange(10), np.arange(10)] = expected[0, 7] = False
     assert (white == expected).all()
-    assert cells[0, 7, 0] > cells[0, 7, 2] and cells[1, 1, 2] > cells[1, 1, 0]  # red is wrong, blue is right
+    assert (
+        cells[0, 7, 0] > cells[0, 7, 2] and cells[1, 1, 2] > cells[1, 1, 0]
+    )  # red is wrong, blue is right
 
     tiles = np.asarray(summaries.mistakes(images, labels, logits))
     for place, index in enumerate([70, 60, 50, 40, 30, 20, 10, 0]):
-        tile = tiles[2:86, place * 88 + 2:place * 88 + 86][1::3, 1::3]
+        tile = tiles[2:86, place * 88 + 2 : place * 88 + 86][1::3, 1::3]
         assert np.argwhere(tile.ravel() == 255).tolist() == [[index]]
     assert len(np.unique(tiles[112:])) == 1  # eight mistakes, so the other rows stay empty
 
@@ -181,10 +239,23 @@ def test_pictures_tell_the_truth():
 def test_hyperparameters(ask):
     body = {"experimentName": ""}
     experiment = ask("plugin/hparams/experiment", body)
-    assert {info["name"] for info in experiment["hparamInfos"]} >= {"learning_rate", "epochs", "network", "batch_size"}
-    body = {"experimentName": "", "allowedStatuses": ["STATUS_SUCCESS"], "startIndex": 0, "sliceSize": 10,
-            "colParams": [{"metric": metric["name"]} for metric in experiment["metricInfos"]]}
-    groups = {group["name"]: group for group in ask("plugin/hparams/session_groups", body)["sessionGroups"]}
+    assert {info["name"] for info in experiment["hparamInfos"]} >= {
+        "learning_rate",
+        "epochs",
+        "network",
+        "batch_size",
+    }
+    body = {
+        "experimentName": "",
+        "allowedStatuses": ["STATUS_SUCCESS"],
+        "startIndex": 0,
+        "sliceSize": 10,
+        "colParams": [{"metric": metric["name"]} for metric in experiment["metricInfos"]],
+    }
+    groups = {
+        group["name"]: group
+        for group in ask("plugin/hparams/session_groups", body)["sessionGroups"]
+    }
     assert set(groups) == {CONVOLUTIONAL, SOFTMAX}
     for name, group in groups.items():
         assert group["hparams"]["learning_rate"] == 0.001 and group["hparams"]["batch_size"] == 100
@@ -198,22 +269,31 @@ def test_hyperparameters(ask):
 def test_projector(ask, generated_data):
     run = f"{CONVOLUTIONAL}/test"
     assert ask("plugin/projector/runs") == [run]
-    config, = ask("plugin/projector/info", run=run)["embeddings"]
+    (config,) = ask("plugin/projector/info", run=run)["embeddings"]
     assert config["tensorShape"] == [1024, 1024]
     name = config["tensorName"]
-    points = np.frombuffer(ask("plugin/projector/tensor", run=run, name=name, parsed=False), "<f4").reshape(1024, 1024)
+    points = np.frombuffer(
+        ask("plugin/projector/tensor", run=run, name=name, parsed=False), "<f4"
+    ).reshape(1024, 1024)
     assert (points >= 0).all() and (points.std(axis=0) > 0).mean() > 0.5  # what a ReLU lets through
 
     import input_data
+
     test = input_data.read_data_sets(generated_data, fake_data=True).test
     lines = ask("plugin/projector/metadata", run=run, name=name, parsed=False).decode().splitlines()
     assert lines[0].split("\t")[0] == "digit"
     assert [int(line.split("\t")[0]) for line in lines[1:]] == test.labels[:1024].tolist()
-    sprite = np.asarray(Image.open(io.BytesIO(ask("plugin/projector/sprite_image", run=run, name=name, parsed=False))))
+    sprite = np.asarray(
+        Image.open(
+            io.BytesIO(ask("plugin/projector/sprite_image", run=run, name=name, parsed=False))
+        )
+    )
     assert sprite.shape == (896, 896)
     for index in [0, 33, 1023]:
-        tile = sprite[index // 32 * 28:, index % 32 * 28:][:28, :28]
-        np.testing.assert_allclose(255 - tile.astype(int), test.images[index].reshape(28, 28) * 255, atol=1)
+        tile = sprite[index // 32 * 28 :, index % 32 * 28 :][:28, :28]
+        np.testing.assert_allclose(
+            255 - tile.astype(int), test.images[index].reshape(28, 28) * 255, atol=1
+        )
 
 
 def test_graph(ask):
@@ -224,7 +304,9 @@ def test_graph(ask):
     assert len(top) <= 14, top
     # What belongs to the optimizer stands in its own scope, none of it in a layer's.
     assert any(name.startswith("train/") and "Adam" in name for name in names)
-    assert not any(re.search("Adam|gradient", name) for name in names if not name.startswith("train/"))
+    assert not any(
+        re.search("Adam|gradient", name) for name in names if not name.startswith("train/")
+    )
 
 
 def test_growing_run_is_seen_growing(start, tmp_path):
@@ -235,7 +317,10 @@ def test_growing_run_is_seen_growing(start, tmp_path):
 
         def steps():
             with contextlib.suppress(urllib.error.HTTPError):
-                return [step for _, step, _ in ask("plugin/scalars/scalars", run=run, tag="accuracy")]
+                return [
+                    step for _, step, _ in ask("plugin/scalars/scalars", run=run, tag="accuracy")
+                ]
+
         first = wait_for(steps, 60)
         wait_for(lambda: (steps() or [0])[-1] > first[-1], 30)
         assert process.poll() is None  # it was still training
@@ -243,21 +328,31 @@ def test_growing_run_is_seen_growing(start, tmp_path):
 
 
 def test_folder_stays_small(logdir):
-    files = [path for path in (logdir / CONVOLUTIONAL).rglob("*") if path.is_file() and "model.ckpt" not in path.name]
+    files = [
+        path
+        for path in (logdir / CONVOLUTIONAL).rglob("*")
+        if path.is_file() and "model.ckpt" not in path.name
+    ]
     assert sum(path.stat().st_size for path in files) < 8e6
 
 
 # ------------------------------------------------------------------------------------------------ the reference run
 
+
 def test_reference_run_shows_what_the_defaults_give(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     import mnist
-    import summaries
+    from support import summaries
+
     reference = PROJECT / "mnist_example" / "reference"
-    run, = [path.parent for path in reference.glob("*/test")]
+    (run,) = [path.parent for path in reference.glob("*/test")]
     assert run.name == f"{mnist.NETWORK},lr={mnist.LEARNING_RATE},epochs={mnist.EPOCHS}"
-    tracked = subprocess.run(["git", "ls-files", "-z", reference], cwd=PROJECT, capture_output=True, text=True)
-    files = [PROJECT / name for name in tracked.stdout.split("\0") if name] or list(reference.rglob("*.tfevents.*"))
+    tracked = subprocess.run(
+        ["git", "ls-files", "-z", reference], cwd=PROJECT, capture_output=True, text=True
+    )
+    files = [PROJECT / name for name in tracked.stdout.split("\0") if name] or list(
+        reference.rglob("*.tfevents.*")
+    )
     assert 0 < sum(path.stat().st_size for path in files) < 1e6
     assert not any("model.ckpt" in path.name for path in files)
 
@@ -265,20 +360,29 @@ def test_reference_run_shows_what_the_defaults_give(tmp_path):
     assert told["data"] == "MNIST"
     for name in ["network", "learning_rate", "epochs", "batch_size"]:
         assert told[name] == getattr(mnist, name.upper())
-    accuracy = {event.step: event.value
-                for event in EventAccumulator(str(run / "test"), {"scalars": 0}).Reload().Scalars("accuracy")}
+    accuracy = {
+        event.step: event.value
+        for event in EventAccumulator(str(run / "test"), {"scalars": 0})
+        .Reload()
+        .Scalars("accuracy")
+    }
     assert list(accuracy) == list(range(0, mnist.EPOCHS + 1, mnist.EVALUATE_EVERY))
     assert accuracy[200] >= 0.90 and accuracy[1000] >= 0.95 and accuracy[2000] >= 0.97
 
 
 # ------------------------------------------------------------------------------------------------ in the browser
 
+
 def test_browser_shows_both_curves_in_one_card(ask, chromium):
     chromium.get(f"{ask.address}/#timeseries")
 
     def accuracy_card():
-        return [card.text for card in chromium.find_elements("css selector", "card-view")
-                if card.text.strip().startswith("accuracy") and f"{CONVOLUTIONAL}/test" in card.text]
+        return [
+            card.text
+            for card in chromium.find_elements("css selector", "card-view")
+            if card.text.strip().startswith("accuracy") and f"{CONVOLUTIONAL}/test" in card.text
+        ]
+
     card = wait_for(accuracy_card, 60)[0]
     for part in ["train", "test"]:  # the table under the curves: a line for each, with its value
         assert re.search(rf"{re.escape(f'{CONVOLUTIONAL}/{part}')}\s+0\.\d+", card), card

@@ -28,13 +28,18 @@ JITTER = 0.35  # how far a control point strays, in units of the table below, ab
 PRESSURE = 0.15  # by what share the pen's width changes along a stroke, about
 BEND = 0.09  # how strongly the whole digit is bent, about
 STRETCH = 0.18  # by what share it is made wider or narrower, about
-LEAN, SLANT = 0.14, 0.22  # most hands lean to the right; how far one leans more or less than that, about
+LEAN, SLANT = (
+    0.14,
+    0.22,
+)  # most hands lean to the right; how far one leans more or less than that, about
 TURN = 0.06  # tangent of half the angle by which it is turned, about
 THINNEST, THICKEST = 1.7, 4.9  # width of the pen in pixels; thin ones are more frequent
 EDGE = 1.3  # pixels over which ink fades into paper
 
 SAMPLES = 96  # points at which the pen touches the paper, less than a pixel apart
-BLOCK = 64  # images drawn at a time: few enough that the arrays in use stay in the processor's cache
+BLOCK = (
+    64  # images drawn at a time: few enough that the arrays in use stay in the processor's cache
+)
 
 # digit: ways to write it, each as (how frequent it is, strokes). A stroke lists the points "x,y" that the pen passes,
 # x to the right, y down, a digit being about ten units tall. "!" marks a sharp corner, ";" is where the pen is lifted.
@@ -45,7 +50,10 @@ WAYS = {
         (2, "5,1 1.8,2.2 0.4,5.5 2.6,8.7 6,8.6 9.2,6 9,2.4 5,1"),  # wide
         (2, "4,0.6 1.9,3 1.5,7 3.6,9.8 6.4,9.6 8.4,6.4 8,2.6 5.8,0.2"),  # open at the top
         (1, "3.2,1.6 1.8,4.6 2.2,8 4.4,10 7,9 8,5.5 7.2,1.8 5,0.2 3.6,1 4.4,2.4 6.8,2"),  # looped
-        (1, "5,0 2.6,1.2 1.4,5 2.6,8.8 5,10 7.4,8.8 8.6,5 7.4,1.2 5,0; 8,0.6 5,5 2.2,9.4"),  # slashed
+        (
+            1,
+            "5,0 2.6,1.2 1.4,5 2.6,8.8 5,10 7.4,8.8 8.6,5 7.4,1.2 5,0; 8,0.6 5,5 2.2,9.4",
+        ),  # slashed
     ],
     1: [
         (9, "5,0 5,5 5,10"),  # a stem
@@ -55,21 +63,33 @@ WAYS = {
     ],
     2: [
         (3, "1.6,2.4 4.6,0 7.6,2 6.2,5.4 1.2,10! 5,9.6 8.8,9.8"),  # sharp corner, flat foot
-        (4, "1.4,2.6 4.4,0 7,1.8 6.4,5 4.6,8.2 2.4,9.8 0.8,8.8 1.8,6.8 4.4,7 6.4,8.4 8.6,9.8"),  # with loop
-        (3, "2,3 3.6,0.6 6.4,0.2 7.4,2.8 6.2,6 3.8,9.2 1.2,9.8 0.4,8.2 2.4,6.8 5.6,7 9.4,7.4"),  # rising foot
+        (
+            4,
+            "1.4,2.6 4.4,0 7,1.8 6.4,5 4.6,8.2 2.4,9.8 0.8,8.8 1.8,6.8 4.4,7 6.4,8.4 8.6,9.8",
+        ),  # with loop
+        (
+            3,
+            "2,3 3.6,0.6 6.4,0.2 7.4,2.8 6.2,6 3.8,9.2 1.2,9.8 0.4,8.2 2.4,6.8 5.6,7 9.4,7.4",
+        ),  # rising foot
         (2, "1,1 4,0.2 7.6,0.6 6.2,3.6 1.4,9! 5,9.2 9,9"),  # like a Z
         (2, "2,2.4 4.2,0.2 7,1.6 6.2,4.8 3.4,8 1.8,9.6 4,9.5 6.4,9.2 9,9.6"),  # round corner
         (1, "2.6,3.4 2.6,1 5.4,0 7.2,2 6.2,5 2,9.6! 5,9 8.4,9.8"),  # hooked top
         (3, "1.4,3 3.4,0.6 6.6,0.8 7.4,3.6 5,7 1,10! 4.6,9.6 8.6,9.8"),  # big bowl
         (2, "1.4,2.6 4,0.2 7,1.6 6.4,5 3.6,8.4 1,9.6 0.6,8.4 2.6,7.8 5.4,9 9.4,9.6"),  # small loop
         (2, "3,1.8 4.8,0.4 6.2,1.6 5,5 3,9.6! 6,9.6 9.6,9.2"),  # like an L
-        (2, "2.4,1.4 5,0 7,1.8 6.6,5 5.4,8.4 3.4,9.8 1.8,8.6 2.6,6.6 5,6.6 6.8,8 7.6,9.6"),  # narrow loop
+        (
+            2,
+            "2.4,1.4 5,0 7,1.8 6.6,5 5.4,8.4 3.4,9.8 1.8,8.6 2.6,6.6 5,6.6 6.8,8 7.6,9.6",
+        ),  # narrow loop
     ],
     3: [
         (3, "1.8,1.6 4.8,0 7.4,1.8 6.4,4 4,4.8! 7,5.4 7.8,7.6 5,10 1.2,8.8"),  # sharp waist
         (2, "1.8,1.4 4.8,0 7.2,1.8 5.8,4.2 4.6,4.9 6.8,5.8 7.6,8 5,10 1.2,8.8"),  # soft waist
         (2, "1.6,0.6 4.4,0.3 7.6,0.2! 4.2,4.2! 7.2,5.4 7.4,8.4 4.4,10 1,9"),  # flat top
-        (1, "1.8,1.4 4.8,0 7.4,1.8 5.4,4.6 3.6,4.9 4,4 6.2,5 7.8,7.4 5,10 1.2,8.8"),  # loop in the waist
+        (
+            1,
+            "1.8,1.4 4.8,0 7.4,1.8 5.4,4.6 3.6,4.9 4,4 6.2,5 7.8,7.4 5,10 1.2,8.8",
+        ),  # loop in the waist
         (1, "2.6,1 5.4,0 7.2,1.6 5.6,3.4 4,3.8! 7,4.8 7.6,7.4 5.2,9.6 2,10"),  # big belly
         (2, "1,1.6 4.4,0 7.8,1.8 6.6,4.4 3.6,5.6! 6.4,6 7.2,8 4.8,10 2,9.4"),  # big top
         (2, "2,1 6,0 7.6,1.4 3.4,5! 6.6,5.4 7,7.6 4,9.8 0.6,9.6"),  # zigzag
@@ -86,17 +106,41 @@ WAYS = {
         (1, "3.2,0 2,3 0.8,6.4! 4.8,6.2 9,5.8; 6,3.2 5.4,6.6 5,10"),  # short stem
     ],
     5: [
-        (2, "2.8,0.4 2.5,2.4 2.2,4.4! 5,3.8 7.6,6 6.6,9 4,10 1.2,9; 2.6,0.4 5.4,0.3 8.2,0.2"),  # bar attached
+        (
+            2,
+            "2.8,0.4 2.5,2.4 2.2,4.4! 5,3.8 7.6,6 6.6,9 4,10 1.2,9; 2.6,0.4 5.4,0.3 8.2,0.2",
+        ),  # bar attached
         (2, "8,0.2 5.4,0.3 3,0.4! 2.6,2.4 2.2,4.4! 5,3.8 7.6,6 6.6,9 4,10 1.2,9"),  # in one stroke
-        (2, "3,1.4 2.7,3 2.4,4.8! 5,4.4 7.4,6.6 6.2,9.2 3.8,10 1,9; 4,0.8 6.4,0.6 8.8,0.2"),  # bar detached
+        (
+            2,
+            "3,1.4 2.7,3 2.4,4.8! 5,4.4 7.4,6.6 6.2,9.2 3.8,10 1,9; 4,0.8 6.4,0.6 8.8,0.2",
+        ),  # bar detached
         (2, "8.4,0.4 5,0.2 2.8,1.8 4,4 6.6,5.6 7,8 5,9.8 1.4,9.4"),  # like an S
-        (2, "4,2.4 3.4,3.8 3,5.2! 5.4,5.2 6.4,7.2 4.6,9.4 2.6,10 0.2,9.4; 4,2.2 7,1.6 10.4,0.4"),  # long bar
-        (2, "2.6,0.6 2.6,2.6 2.6,4.6! 5,4 7.6,5.2 7.8,8 5,10 2,9.4; 2.6,0.6 5,0.3 7.4,0.2"),  # big belly
+        (
+            2,
+            "4,2.4 3.4,3.8 3,5.2! 5.4,5.2 6.4,7.2 4.6,9.4 2.6,10 0.2,9.4; 4,2.2 7,1.6 10.4,0.4",
+        ),  # long bar
+        (
+            2,
+            "2.6,0.6 2.6,2.6 2.6,4.6! 5,4 7.6,5.2 7.8,8 5,10 2,9.4; 2.6,0.6 5,0.3 7.4,0.2",
+        ),  # big belly
         (2, "6.8,0.3 5,0.4 3.6,0.6! 3.4,2.4 3.2,4 5.4,5 5.8,7.4 4.6,9.6 2.6,9.6"),  # narrow
-        (2, "2.6,0.8 2.2,2.8 2,5! 4.8,4.2 7.2,6 6.4,9 4,10 1.6,9.2 1,7.8; 2.6,0.6 5.6,0.8 8.2,1.2"),  # falling bar
-        (2, "4.2,0.8 3.4,2.8 2.8,4.6! 5.6,4.6 7,6.6 5.6,9 3.2,10 0.6,9.8; 4.2,0.8 6.6,0.6 9,0.4"),  # leaning
-        (2, "3.4,1 2.8,2.6 2.4,4.4! 5,4 7,5.8 6.4,8.6 3.8,10 1.4,9.2 1.8,7.8 3.4,8; 3.4,1 6,0.6 8.4,0.2"),  # curled end
-        (2, "4.6,1.6 3.6,3 2.4,4.6! 5.2,4.6 7,6.4 5.4,9 2.4,9.8 0.6,8.8; 4.6,1.6 7,1.2 10,0.4"),  # low belly
+        (
+            2,
+            "2.6,0.8 2.2,2.8 2,5! 4.8,4.2 7.2,6 6.4,9 4,10 1.6,9.2 1,7.8; 2.6,0.6 5.6,0.8 8.2,1.2",
+        ),  # falling bar
+        (
+            2,
+            "4.2,0.8 3.4,2.8 2.8,4.6! 5.6,4.6 7,6.6 5.6,9 3.2,10 0.6,9.8; 4.2,0.8 6.6,0.6 9,0.4",
+        ),  # leaning
+        (
+            2,
+            "3.4,1 2.8,2.6 2.4,4.4! 5,4 7,5.8 6.4,8.6 3.8,10 1.4,9.2 1.8,7.8 3.4,8; 3.4,1 6,0.6 8.4,0.2",
+        ),  # curled end
+        (
+            2,
+            "4.6,1.6 3.6,3 2.4,4.6! 5.2,4.6 7,6.4 5.4,9 2.4,9.8 0.6,8.8; 4.6,1.6 7,1.2 10,0.4",
+        ),  # low belly
     ],
     6: [
         (3, "6.4,0 3.6,2.6 2,6.4 3,9.4 5.4,10 7.4,8 6.4,5.8 4.2,6 2.4,8"),  # curved
@@ -117,14 +161,26 @@ WAYS = {
         (2, "2.6,1.6 4.8,0.8 7,0.4! 6,4 5,10"),  # narrow
     ],
     8: [
-        (3, "7.6,1.4 4.6,0 2.2,2 5,4.7 7.8,7.4 5,10 2.2,7.8 5,4.8 7.8,2.4 6.8,0.4"),  # in one stroke
+        (
+            3,
+            "7.6,1.4 4.6,0 2.2,2 5,4.7 7.8,7.4 5,10 2.2,7.8 5,4.8 7.8,2.4 6.8,0.4",
+        ),  # in one stroke
         (2, "5,0 2.4,2.3 5,4.7 7.6,2.3 5,0; 5,4.7 1.8,7.3 5,10 8.2,7.3 5,4.7"),  # two circles
         (2, "8,1 5.2,0.2 3,2 4.8,4.6 6.4,7.4 4.4,10 2.4,8 4.8,5 8.2,1.4"),  # open at the top right
         (2, "8.4,0.6 5,4.2 2.6,7.6 4.4,10 6.8,8.2 5.4,5 2.8,2.4 4,0.2 7,0.8"),  # straight upstroke
-        (2, "6.6,1 4.6,0 3.2,1.6 4.6,3.6 7.4,6.4 6,9.8 3,9.4 2.4,6.8 4.8,4.2 6.6,2 6,0.6"),  # small top
+        (
+            2,
+            "6.6,1 4.6,0 3.2,1.6 4.6,3.6 7.4,6.4 6,9.8 3,9.4 2.4,6.8 4.8,4.2 6.6,2 6,0.6",
+        ),  # small top
         (2, "7.6,1.6 4.6,0 2,2.4 4.6,5.8 6.2,8 5,10 3.6,8.2 5,5.8 8,2.8 7,0.8"),  # small bottom
-        (2, "8,1.2 5,0 2.4,1.4 3.6,3.8 6.2,5.8 6.6,8.4 4.4,10 2,8.6 3.4,6 5.8,3.8 8.4,1.6"),  # never closed
-        (1, "7.4,2.6 6.6,0.6 3.6,0.2 1.8,2.2 4.6,4.6 6.8,6.8 5.6,9.8 3.2,9 3.6,6.6 7.2,3"),  # wide top
+        (
+            2,
+            "8,1.2 5,0 2.4,1.4 3.6,3.8 6.2,5.8 6.6,8.4 4.4,10 2,8.6 3.4,6 5.8,3.8 8.4,1.6",
+        ),  # never closed
+        (
+            1,
+            "7.4,2.6 6.6,0.6 3.6,0.2 1.8,2.2 4.6,4.6 6.8,6.8 5.6,9.8 3.2,9 3.6,6.6 7.2,3",
+        ),  # wide top
         (1, "2.8,1 5,3.6 7,7 5,10 3,7.6 5,4 7,1.4 5,0 2.6,1.2"),  # from the left
     ],
     9: [
@@ -149,7 +205,9 @@ def generate(size, seed):
     Raises ValueError when size is not a multiple of ten.
     """
     if size < 0 or size % 10:
-        raise ValueError(f"size must be a multiple of ten, so that each digit comes equally often, but it is {size}.")
+        raise ValueError(
+            f"size must be a multiple of ten, so that each digit comes equally often, but it is {size}."
+        )
     rng = np.random.RandomState(seed)
     # To sort random numbers is to shuffle, here in the one way that needs nothing but random_sample().
     order = np.argsort(rng.random_sample(size), kind="stable")
@@ -196,7 +254,9 @@ def _parse(strokes):
     a segment runs from the second to the third; the first and the fourth give its direction there."""
     points, segments = [], []
     for stroke in strokes.split(";"):
-        pieces = [[]]  # a stroke is cut at its corners, because a curve runs smoothly through every point within
+        pieces = [
+            []
+        ]  # a stroke is cut at its corners, because a curve runs smoothly through every point within
         for word in stroke.split():
             pieces[-1].append(len(points))
             if word.endswith("!"):
@@ -204,7 +264,7 @@ def _parse(strokes):
             points.append([float(number) for number in word.rstrip("!").split(",")] + [1.0])
         for piece in pieces:
             piece = piece[:1] + piece + piece[-1:]  # at its ends a curve has no further neighbour
-            segments += [piece[i:i + 4] for i in range(len(piece) - 3)]
+            segments += [piece[i : i + 4] for i in range(len(piece) - 3)]
     return np.array(points), np.array(segments)
 
 
@@ -215,7 +275,9 @@ def _sample(points, segments):
     starts = np.append(0.0, ends[:-1])
     distance = np.arange(SAMPLES) * ends[-1] / (SAMPLES - 1)
     segment = np.minimum(np.searchsorted(ends, distance), len(ends) - 1)
-    t = (distance - starts[segment]) / (ends[segment] - starts[segment])  # from 0 to 1 along its segment
+    t = (distance - starts[segment]) / (
+        ends[segment] - starts[segment]
+    )  # from 0 to 1 along its segment
     # Catmull and Rom 1974: the cubic curve that passes through all its points, parallel there to the line that joins
     # the point before with the point after.
     before, start = ((2 - t) * t - 1) * t / 2, ((3 * t - 5) * t * t + 2) / 2
@@ -251,7 +313,9 @@ def _write(rng, ways, points, neighbours, weights):
     neighbours, weights = neighbours[ways], weights[ways]
     image = np.arange(images)[:, None]
     curve = 0
-    for k in range(4):  # written out, because the order in which a library function adds floats is its own affair
+    for k in range(
+        4
+    ):  # written out, because the order in which a library function adds floats is its own affair
         curve = curve + weights[:, k, :, None] * points[image, neighbours[:, k]]
     x, y, pressure = curve[..., 0] / 5 - 1, curve[..., 1] / 5 - 1, curve[..., 2]
 
@@ -261,7 +325,10 @@ def _write(rng, ways, points, neighbours, weights):
     x = x * (1 + STRETCH * haste * _bell(rng, images, 1))
     x = x - y * (LEAN + SLANT * haste * _bell(rng, images, 1))
     t = TURN * haste * _bell(rng, images, 1)
-    cosine, sine = (1 - t * t) / (1 + t * t), 2 * t / (1 + t * t)  # of the angle whose half has the tangent t
+    cosine, sine = (
+        (1 - t * t) / (1 + t * t),
+        2 * t / (1 + t * t),
+    )  # of the angle whose half has the tangent t
     return x * cosine - y * sine, x * sine + y * cosine, pressure
 
 
@@ -307,7 +374,10 @@ def _centre(ink, out):
     columns = (ink.sum(1, dtype=np.int64) * step).sum(1)
     top = 14 - (2 * rows + mass) // (2 * mass)  # rows / mass, rounded
     left = 14 - (2 * columns + mass) // (2 * mass)
-    top, left = np.clip(top, 0, 8), np.clip(left, 0, 8)  # but the box, in 1 image of 10,000, ends at the field's edge
+    top, left = (
+        np.clip(top, 0, 8),
+        np.clip(left, 0, 8),
+    )  # but the box, in 1 image of 10,000, ends at the field's edge
     image = np.arange(len(ink))[:, None, None]
     out[image, (top[:, None] + step)[:, :, None], (left[:, None] + step)[:, None]] = ink
 
@@ -320,14 +390,20 @@ def _read_cache(path):
             arrays = tuple(file[f"arr_{i}"] for i in range(4))
     except Exception:  # a damaged file can fail in a dozen ways, and each has the same remedy: to draw the images anew
         return None
-    good = all(array.dtype == np.uint8 and array.shape == shape for array, shape in zip(arrays, shapes))
+    good = all(
+        array.dtype == np.uint8 and array.shape == shape for array, shape in zip(arrays, shapes)
+    )
     return arrays if good else None
 
 
 def _write_cache(path, arrays):
     """Save the arrays if that is possible. The file appears under its name only when it is complete."""
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")  # no two processes write the same one
-    packed = io.BytesIO()  # not the file itself: on a full disk, NumPy 1's savez leaves a traceback on the screen
+    temporary = path.with_name(
+        f"{path.name}.{uuid.uuid4().hex}.tmp"
+    )  # no two processes write the same one
+    packed = (
+        io.BytesIO()
+    )  # not the file itself: on a full disk, NumPy 1's savez leaves a traceback on the screen
     np.savez(packed, *arrays)
     with suppress(OSError):  # no right to write, no space left, no folder: then without a cache
         path.parent.mkdir(parents=True, exist_ok=True)

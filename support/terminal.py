@@ -42,8 +42,13 @@ def quiet():
     except OSError:  # standard error is closed: nothing to keep quiet
         yield
         return
-    relay = subprocess.Popen([sys.executable, "-I", "-S", "-c", _RELAY], stdin=subprocess.PIPE,
-                             stdout=subprocess.DEVNULL, stderr=terminal, start_new_session=True)
+    relay = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", _RELAY],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=terminal,
+        start_new_session=True,
+    )
     os.dup2(relay.stdin.fileno(), 2)
     handlers = {}
 
@@ -53,10 +58,14 @@ def quiet():
         signal.raise_signal(number)
 
     if threading.current_thread() is threading.main_thread():
-        handlers = {number: signal.signal(number, drop_text) for number in [signal.SIGINT, signal.SIGTERM]}
+        handlers = {
+            number: signal.signal(number, drop_text) for number in [signal.SIGINT, signal.SIGTERM]
+        }
     try:
         yield
-        logging.getLogger("tensorflow").setLevel(logging.ERROR)  # for what its Python part says later
+        logging.getLogger("tensorflow").setLevel(
+            logging.ERROR
+        )  # for what its Python part says later
         relay.stdin.write(_ALL_WELL)
     finally:
         for number, handler in handlers.items():
@@ -73,11 +82,15 @@ def plain_errors():
     if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     # TensorFlow's writing thread reports its errors at the next flush too.
-    threading.excepthook = lambda error: error.thread.name == "EventLoggerThread" or threading.__excepthook__(error)
+    threading.excepthook = lambda error: (
+        error.thread.name == "EventLoggerThread" or threading.__excepthook__(error)
+    )
     try:
         yield
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one must not come between here and the end
+        signal.signal(
+            signal.SIGINT, signal.SIG_IGN
+        )  # a second one must not come between here and the end
         sys.exit(128 + signal.SIGINT)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
@@ -124,8 +137,10 @@ def check_memory(batch_size, bytes_per_image):
         with open("/proc/meminfo") as file:
             free = 1024 * int(re.search(r"MemAvailable:\s*(\d+) kB", file.read())[1])
         if batch_size * bytes_per_image > free:
-            sys.exit(f"BATCH_SIZE {batch_size} takes about {batch_size * bytes_per_image / 1e9:.1f} GB of memory, "
-                     f"and {free / 1e9:.1f} GB are free: choose less.")
+            sys.exit(
+                f"BATCH_SIZE {batch_size} takes about {batch_size * bytes_per_image / 1e9:.1f} GB of memory, "
+                f"and {free / 1e9:.1f} GB are free: choose less."
+            )
 
 
 def short(path):
@@ -138,10 +153,26 @@ def progress_bar(steps):
     """tqdm's progress bar; where no terminal shows it, it is written three times in all, to keep a log file short."""
     layout = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
     if sys.stderr and sys.stderr.isatty():
-        columns, lines = shutil.get_terminal_size()  # Python 3.10 says 0 for a terminal that does not tell
-        return tqdm(total=steps, bar_format=layout, file=_PatientError(), ncols=columns or 80, nrows=lines or 24)
-    return tqdm(total=steps, bar_format=layout, file=_PatientError(), ncols=100, delay=1e-6, mininterval=0,
-                miniters=steps // 3 + 1, maxinterval=math.inf)
+        columns, lines = (
+            shutil.get_terminal_size()
+        )  # Python 3.10 says 0 for a terminal that does not tell
+        return tqdm(
+            total=steps,
+            bar_format=layout,
+            file=_PatientError(),
+            ncols=columns or 80,
+            nrows=lines or 24,
+        )
+    return tqdm(
+        total=steps,
+        bar_format=layout,
+        file=_PatientError(),
+        ncols=100,
+        delay=1e-6,
+        mininterval=0,
+        miniters=steps // 3 + 1,
+        maxinterval=math.inf,
+    )
 
 
 @contextlib.contextmanager
@@ -154,7 +185,9 @@ def noted_signals():
     handlers = {}
     for name in ["SIGINT", "SIGTERM", "SIGHUP"]:
         number = getattr(signal, name, None)  # Windows has no SIGHUP
-        if number and signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP, and means it
+        if (
+            number and signal.getsignal(number) != signal.SIG_IGN
+        ):  # nohup ignores SIGHUP, and means it
             handlers[number] = signal.signal(number, lambda number, frame: noted.append(number))
     try:
         yield noted
@@ -176,12 +209,19 @@ def read_settings(folder, constants):
     A relative path in a constant starts from `folder`, one in a flag from the folder that the program is started in.
     A value that makes no sense ends the program with one sentence, and status 2 if it came from a flag, else 1.
     """
-    parser = Parser(description="Each flag replaces the constant of the same name at the top of the file.",
-                    allow_abbrev=False)
+    parser = Parser(
+        description="Each flag replaces the constant of the same name at the top of the file.",
+        allow_abbrev=False,
+    )
     for name, (meaning, _) in _RULES.items():
         if name not in _WITHOUT_FLAG:
-            parser.add_argument(f"--{name}", type=_literal, default=argparse.SUPPRESS, metavar="VALUE",
-                                help=f"{meaning}; {constants[name.upper()]!r} if left out")
+            parser.add_argument(
+                f"--{name}",
+                type=_literal,
+                default=argparse.SUPPRESS,
+                metavar="VALUE",
+                help=f"{meaning}; {constants[name.upper()]!r} if left out",
+            )
     flags = vars(parser.parse_args())
     settings = {name: constants[name.upper()] for name in _RULES} | flags
     for name in ["data_dir", "logdir"]:
@@ -215,7 +255,9 @@ def _is_positive(value):
 
 
 def _is_folder_or_free(path):
-    return isinstance(path, str) and path != "" and (os.path.isdir(path) or not os.path.exists(path))
+    return (
+        isinstance(path, str) and path != "" and (os.path.isdir(path) or not os.path.exists(path))
+    )
 
 
 def _is_writable(path):
@@ -233,10 +275,15 @@ _IMAGES = ("a whole number of images, 1 or more", lambda value: _is_whole(value,
 _RULES = {
     "learning_rate": ("a number above 0 and below 1e38, such as 0.0001", _is_positive),
     "epochs": _STEPS,
-    "network": ("'convolutional' or 'softmax'", lambda value: value in ("convolutional", "softmax")),
+    "network": (
+        "'convolutional' or 'softmax'",
+        lambda value: value in ("convolutional", "softmax"),
+    ),
     "batch_size": _IMAGES,
-    "seed": ("None or a whole number from 0 to 4294967295",
-             lambda value: value is None or _is_whole(value, 0, 2**32 - 1)),
+    "seed": (
+        "None or a whole number from 0 to 4294967295",
+        lambda value: value is None or _is_whole(value, 0, 2**32 - 1),
+    ),
     "data_dir": ("a folder", _is_folder_or_free),
     "logdir": ("a folder that can be written to", _is_writable),
     "evaluate_every": _STEPS,
