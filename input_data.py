@@ -29,7 +29,7 @@ import pooch
 from requests import exceptions
 from tqdm import tqdm
 
-from support import generated_digits
+from support import generated_digits, terminal
 
 # Copies of the same four files; each is tried in turn until one delivers.
 MIRRORS = [
@@ -197,6 +197,23 @@ def read_data_sets(
         (test_images, test_labels),
     ]
     return Datasets(*(DataSet(*part, name, rng, dtype) for part, rng in zip(parts, rngs)))
+
+
+def read_or_generate(data_dir, seed=None):
+    """Read MNIST; or, when no mirror delivers it, say so and take digits that this program draws.
+
+    data_dir, seed: see `read_data_sets`. All training images are in `train`, none in `validation`.
+    Raises terminal.Problem, with a sentence, if a file is malformed.
+    """
+    try:
+        return read_data_sets(os.fspath(data_dir), validation_size=0, seed=seed)
+    except DownloadError as error:
+        terminal.say(
+            f"{error} Until then the network learns from digits that this program draws itself."
+        )
+        return read_data_sets(os.fspath(data_dir), fake_data=True, validation_size=0, seed=seed)
+    except ValueError as error:
+        raise terminal.Problem(f"{error}.") from error
 
 
 def _image_dtype(dtype):

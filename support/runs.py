@@ -1,0 +1,360 @@
+"""What a run is: folder and name, steps, what is due at a step, what is kept, how it ended."""
+
+import collections
+import contextlib
+import errno
+import functools
+import itertools
+import json
+import math
+import os
+import re
+import shutil
+import time
+from pathlib import Path
+
+from support import summaries, tensorflow1, terminal
+from support.tensorflow1 import tf
+
+RECORD = "run.json"
+# The settings that the project ships with; a run's folder tells what differs from them.
+SHIPPED = {"network": "convolutional", "batch_size": 100, "kernels": 16, "neurons": 1024}
+LEAST_FREE = (
+    4_000_000  # bytes on the disk; with the defaults, less is written from one flush to the next
+)
+EARLY_SAVES = {10, 20, 50, 100, 200}  # steps; after them, the network is saved every 20th of a run
+
+# What is to be done at a step, each True or False: give the train curve a point; test on some
+# images, or on all; write histograms; and is it the last one?
+Due = collections.namedtuple("Due", "train test test_all histograms last")
+
+
+class Run:
+    """One training: it makes its folder, counts the steps, keeps what is learned and how it ended.
+
+    As a context manager it notes Ctrl-C and other signals that ask it to stop, for its steps to
+    end in order, and turns what goes wrong into a terminal.Problem.
+    """
+
+    def __init__(self, settings, data):
+        """Create the folder and say what begins.
+
+        settings: see settings.read_settings; data: see input_data.read_data_sets. Raises Problem if
+        a batch is larger than the data or than the memory.
+        """
+        self.settings = settings
+        images = data.train.num_examples
+        _check_size(settings, images)
+        self.folder = _new_folder(Path(settings.logdir), _name(settings, data.train.name))
+        self.record = {
+            "status": "running",
+            "network": settings.network,
+            "learning_rate": settings.learning_rate,
+            "epochs": settings.epochs,
+            "batch_size": settings.batch_size,
+            "kernels": settings.kernels,
+            "neurons": settings.neurons,
+            "seed": settings.seed,
+            "data": data.train.name,
+            "data_dir": os.path.abspath(settings.data_dir),
+            "started": time.time(),
+            "step": 0,
+        }
+        if settings.network == "softmax":  # it has neither
+            del self.record["kernels"], self.record["neurons"]
+        self._test_images = data.test.num_examples
+        self._step, self._writers = 0, ()
+        self._write_record()
+        device = tensorflow1.device(settings.seed)
+        terminal.say(
+            f"Training the {settings.network} network on {data.train.name}, with {device}: "
+            f"{images:,} images to learn from, {data.test.num_examples:,} to test it on.\n"
+            f"Writing to {terminal.short(self.folder)}"
+        )
+
+    def __enter__(self):
+        """Note signals from now on."""
+        self._on_exit = contextlib.ExitStack()
+        self._signals = self._on_exit.enter_context(terminal.noted_signals())
+        self._on_exit.enter_context(tensorflow1.quiet_writers())
+        return self
+
+    def begin(self, session, train_writer, test_writer):
+        """Take what the run saves and writes to from now on; the graph must be complete."""
+        self._session, self._writers = session, (train_writer, test_writer)
+        self._saver = tf.train.Saver(tf.trainable_variables(), max_to_keep=1)
+        summaries.log_settings(test_writer, self.folder.name, self.record)
+
+    def steps(self):
+        """Count from 0 to the last step, with a bar, and say what is due at each: (step, Due).
+
+        The network is saved at the steps of EARLY_SAVES, at 20 moments more, and at the last.
+        """
+        epochs, points = self.settings.epochs, self.settings.points
+        every, save_every = max(1, epochs // points), max(1, epochs // 20)
+        quarters = {round(epochs * k / 4) for k in (1, 2, 3)} if epochs >= 400 else set()
+        self._recent = collections.deque(maxlen=5)  # tests, for the bar to show a steady figure
+        self._bar = self._on_exit.enter_context(terminal.progress_bar(epochs))
+        for step in range(epochs + 1):
+            self._step = self.record["step"] = step
+            last = step == epochs or bool(self._signals)
+            test_all = last or step in quarters
+            if last or step in EARLY_SAVES or step > 0 and step % save_every == 0:
+                self._save()
+            yield (
+                step,
+                Due(
+                    train=step % every == 0,
+                    test=test_all or step % max(5, every) == 0,
+                    test_all=test_all,
+                    histograms=last or step % save_every == 0,
+                    last=last,
+                ),
+            )
+            self._bar.update()
+
+    def note_training(self, loss):
+        """Show the loss of a batch. Raises NotFinite if it is infinite or NaN."""
+        if not math.isfinite(loss):
+            raise tensorflow1.NotFinite(f"The loss is {loss}")
+        self._show(loss)
+
+    def note_test(self, accuracy, loss, images):
+        """Take the result of a test on so many images, and bring all that was logged onto the disk.
+
+        Raises NotFinite if the loss is infinite or NaN, OSError if nothing can be written any more.
+        """
+        if not math.isfinite(loss):
+            raise tensorflow1.NotFinite(f"The loss on the test images is {loss}")
+        if images == self._test_images:
+            self._recent.clear()
+        self._recent.append(accuracy)
+        self._show(loss)
+        self.record |= {"accuracy": float(accuracy), "loss": float(loss), "images": images}
+        self._flush()
+
+    def say_result(self):
+        """Say how the run ended and what to do next.
+
+        Raises Problem, with the exit status of a program that was ended by a signal, if it was.
+        """
+        record = self.record
+        stopped = record["status"] == "stopped"
+        terminal.say(
+            f"{'Stopped early. ' if stopped else ''}Test accuracy {record['accuracy']:.2%} after "
+            f"step {record['step']}, on {record['data']}. The network is saved in "
+            f"{terminal.short(self._checkpoint)}"
+        )
+        if stopped:
+            raise terminal.Problem("", 128 + self._signals[0])
+        if record["accuracy"] < 0.15:
+            terminal.say(_why_only_guessing(record["learning_rate"], record["step"]))
+        logdir = terminal.quoted(f"{terminal.short(self.settings.logdir)}/")
+        terminal.say(
+            f"To see how it learned: tensorboard --logdir={logdir}\n"
+            "Next, change LEARNING_RATE or EPOCHS at the top of mnist.py, run it again, and "
+            "compare the curves."
+        )
+
+    def __exit__(self, kind, error, traceback):
+        """Record how the run ended; raise Problem if what ended it can be put in a sentence."""
+        ending = "finished" if self._step == self.settings.epochs else "stopped"
+        with self._on_exit:
+            try:
+                self._end("failed" if error else ending)
+            except (OSError, RuntimeError, tf.errors.OpError) as failure:
+                error = error or failure
+            problem = self._problem(tensorflow1.in_words(error))
+            if problem:
+                raise problem from error
+            if error and not kind:
+                raise error
+
+    def _end(self, status):
+        self.record["status"] = status
+        self._write_record()
+        if self._writers:
+            summaries.log_end(self._writers[1], succeeded=status != "failed")
+            for writer in self._writers:
+                writer.close()
+
+    def _problem(self, error):
+        if isinstance(error, tensorflow1.NotFinite):
+            rate = self.settings.learning_rate
+            return terminal.Problem(
+                f"{error} at step {self._step}: LEARNING_RATE {rate} is too high for this network, "
+                "try a smaller one."
+            )
+        if isinstance(error, MemoryError):
+            return terminal.Problem(
+                f"The memory does not suffice for BATCH_SIZE {self.settings.batch_size} and these "
+                "KERNELS and NEURONS: choose less."
+            )
+        if isinstance(error, OSError):
+            folder, reason = terminal.short(self.folder), error.strerror or error
+            return terminal.Problem(f"{folder} cannot be written to any more: {reason}")
+        return None
+
+    def _show(self, loss):
+        accuracy = sum(self._recent) / len(self._recent)
+        words = f"loss {loss:.3g}, test accuracy {accuracy:.1%}"
+        self._bar.set_postfix_str(words, refresh=False)
+
+    def _save(self):
+        # "newest" will name the checkpoint: the usual name would make TensorBoard's projector show
+        # raw weights. The one before is deleted.
+        prefix = str(self.folder / "model.ckpt")
+        self._checkpoint = self._saver.save(
+            self._session, prefix, self._step, "newest", write_meta_graph=False
+        )
+        self._write_record()
+
+    def _flush(self):
+        """Bring what was written onto the disk, for TensorBoard to find.
+
+        Raises OSError if the folder was deleted or its disk is nearly full. The writers themselves
+        would lose what they are given without a complaint, in the one case always, in the other
+        whenever an event is larger than a buffer.
+        """
+        for writer in self._writers:
+            writer.flush()
+            try:
+                free = shutil.disk_usage(writer.get_logdir()).free
+            except FileNotFoundError:
+                raise FileNotFoundError(errno.ENOENT, "it was deleted") from None
+            if free < LEAST_FREE:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _write_record(self):
+        """Write the record whole or not at all, whatever moment the program is killed at."""
+        part = self.folder / f"{RECORD}.part"
+        part.write_text(json.dumps(self.record, indent=1))
+        with contextlib.suppress(PermissionError):  # on Windows, while somebody reads the old one
+            part.replace(self.folder / RECORD)
+
+
+def _check_size(settings, images):
+    """Raise Problem if a batch is more than the data, or the run takes more memory than is free.
+
+    Linux would end the program without a word. 12 bytes a value of a feature map were measured, and
+    a weight takes 16: itself, its gradient, and two of Adam's.
+    """
+    batch, kernels, neurons = settings.batch_size, settings.kernels, settings.neurons
+    if batch > images:
+        raise terminal.Problem(f"BATCH_SIZE {batch} is more than all {images} images: choose less.")
+    needed = batch * 10_000
+    if settings.network == "convolutional":
+        needed = (
+            12 * max(batch, 500) * (28 * 28 * kernels + neurons) + 16 * 14 * 14 * kernels * neurons
+        )
+    with contextlib.suppress(OSError, TypeError):  # other systems do not tell what is free
+        free = 1024 * int(
+            re.search(r"MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text())[1]
+        )
+        if needed > free:
+            widths = f", KERNELS {kernels} and NEURONS {neurons}" * (settings.network != "softmax")
+            raise terminal.Problem(
+                f"BATCH_SIZE {batch}{widths} take about {needed / 1e9:.1f} GB of memory, and "
+                f"{free / 1e9:.1f} GB are free: choose less."
+            )
+
+
+def _name(settings, data_name):
+    """Name a run's folder: learning rate, epochs, and what differs from what is shipped."""
+    name = f"lr={settings.learning_rate},epochs={settings.epochs}"
+    if settings.network != SHIPPED["network"]:
+        name += f",{settings.network}"
+    for setting in ["batch_size", "kernels", "neurons"]:
+        matters = setting == "batch_size" or settings.network == "convolutional"
+        if matters and getattr(settings, setting) != SHIPPED[setting]:
+            name += f",{setting}={getattr(settings, setting)}"
+    if data_name != "MNIST":
+        name += ",generated-digits" if data_name.startswith("generated") else ",other-digits"
+    return name
+
+
+def _new_folder(logdir, name):
+    """Create the folder `name` in logdir, or `name,2`, `name,3`, ... where it exists.
+
+    Runs that start at the same moment get different folders, as a folder can be created only once.
+    Raises OSError when it cannot be created.
+    """
+    for repetition in itertools.count(1):
+        folder = logdir / (name if repetition == 1 else f"{name},{repetition}")
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            return folder
+
+
+def _why_only_guessing(learning_rate, steps):
+    """Say what it means that a trained network is right about as often as chance."""
+    # Adam moves a weight by about the learning rate in a step, and weights are about 0.1.
+    if learning_rate * steps < 0.01:
+        cause, cure = "have hardly moved", "a larger LEARNING_RATE or more EPOCHS"
+    else:
+        cause = "were thrown to where the image makes no difference any more"
+        cure = "a smaller LEARNING_RATE"
+    return f"That is no better than guessing: the weights {cause}. Try {cure}."
+
+
+# ------------------------------------------------------------------------------- runs on the disk
+
+
+def find(logdir):
+    """List the runs below a folder that have a checkpoint, the one started last first, as dicts.
+
+    Each has `run`, its path below logdir; `folder`; `checkpoint`, as tf.train.Saver.restore takes
+    it, with its `step`; `network`; `kernels` and `neurons`, None for softmax; and `started`, in
+    seconds. From its record come `learning_rate`, `epochs`, `batch_size`, `data`, `data_dir`,
+    `status`, and of its newest test `accuracy`, `loss` and the number of `images`; each is None
+    where it is not known.
+    """
+    logdir, found = Path(logdir), {}
+    for index in logdir.rglob("model.ckpt-*.index"):
+        with contextlib.suppress(OSError, ValueError):  # a run in training deletes the one before
+            modified = index.stat().st_mtime_ns
+            checkpoint, step = str(index.with_suffix("")), int(index.stem.rpartition("-")[2])
+            widths = _widths(checkpoint, modified)
+            if widths and step >= found.get(index.parent, {"step": step})["step"]:
+                found[index.parent] = {
+                    "run": index.parent.relative_to(logdir).as_posix(),
+                    "folder": index.parent,
+                    "checkpoint": checkpoint,
+                    "step": step,
+                    "started": modified / 1e9,
+                    **_read_record(index.parent),
+                    **widths,
+                }
+    return sorted(found.values(), key=lambda run: run["started"], reverse=True)
+
+
+def _read_record(folder):
+    """Return what a run's record tells; without one, None for each entry."""
+    told = dict.fromkeys(["learning_rate", "epochs", "batch_size", "data", "data_dir", "status"])
+    told |= dict.fromkeys(["accuracy", "loss", "images"])
+    try:
+        record = json.loads((folder / RECORD).read_text())
+        return {key: record.get(key) for key in told} | {"started": float(record["started"])}
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+    ):  # an older run, or one cut off
+        return told
+
+
+@functools.lru_cache(maxsize=1000)
+def _widths(checkpoint, modified):
+    """Return a checkpoint's network, kernels and neurons; None if it is not readable."""
+    try:
+        shapes = dict(tf.train.list_variables(checkpoint))
+        if shapes.keys() == {"fc/Weights", "fc/Biases"}:
+            return {"network": "softmax", "kernels": None, "neurons": None}
+        kernels, neurons = shapes["conv/Weights"][3], shapes["fc1/Weights"][1]
+        return {"network": "convolutional", "kernels": kernels, "neurons": neurons}
+    except (tf.errors.OpError, ValueError, KeyError, IndexError):
+        if os.path.exists(f"{checkpoint}.index"):
+            terminal.say(f"{terminal.short(checkpoint)} cannot be read: this run is left out.")
+        return None
