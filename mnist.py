@@ -1,9 +1,7 @@
 """Train a small neural network to read handwritten digits, and watch it learn in TensorBoard.
 
-    python mnist.py                          # one terminal
-    tensorboard --logdir=mnist_example/      # another
-
-Change LEARNING_RATE or EPOCHS, run it again, and compare the curves.
+python mnist.py                          # one terminal
+tensorboard --logdir=mnist_example/      # another
 """
 
 import collections
@@ -15,7 +13,7 @@ from support import runs, summaries, terminal
 from support.settings import read_settings
 from support.tensorflow1 import tf
 
-# ---------------------------- the constants: change one here, or by a flag such as --epochs 500
+# -------------------- the constants: change one, run again, compare (or by a flag: --epochs 500)
 
 LEARNING_RATE = 0.0001  # how far one training step moves the weights
 EPOCHS = 2000  # training steps, of one batch each (elsewhere, an epoch is a pass over all images)
@@ -29,7 +27,6 @@ KERNELS = 16  # how many patterns the convolutional layer looks for
 NEURONS = 1024  # how many neurons the first fully connected layer has
 
 # ------------------------------------------------------------------------------------- the network
-#
 #   images   28 x 28 x 1    pixels, from 0 (paper) to 1 (ink)
 #   conv     28 x 28 x 16   how well each of 16 kernels of 5x5 fits at each place
 #            14 x 14 x 16   of every 2x2 places, the best fit
@@ -123,18 +120,16 @@ def build(settings):
         # much the loss rises with each weight and bias. Adam moves each the other way, by about the
         # learning rate, and by less where the gradient points now up, now down.
         train_step = tf.train.AdamOptimizer(settings.learning_rate).minimize(loss)
-    histograms = tf.summary.merge_all()  # those of all layers, as one operation
-    return Model(images, labels, logits, loss, accuracy, train_step, histograms)
+    return Model(images, labels, logits, loss, accuracy, train_step, tf.summary.merge_all())
 
 
 # --------------------------------------------------------------------------------------- training
 
 
 def train(settings, data, run):
-    """Train on `data.train`, test on `data.test`, and log for TensorBoard in the folder of `run`.
+    """Train on data.train, test on data.test, log for TensorBoard in the folder of `run`, a Run.
 
-    settings: the constants, in lower case; data: see input_data.read_data_sets; run: a runs.Run,
-    which counts, saves, and says what is due. Raises terminal.Problem if training cannot go on.
+    settings, data: see read_settings, read_data_sets. Raises terminal.Problem if it cannot go on.
     """
     # A session computes parts of the graph, and keeps the values of W and B from step to step.
     with run, tf.Graph().as_default() as graph, tf.Session() as session:
@@ -145,26 +140,20 @@ def train(settings, data, run):
         train_writer = tf.summary.FileWriter(str(run.folder / "train"), graph)
         test_writer = tf.summary.FileWriter(str(run.folder / "test"))
         session.run(tf.global_variables_initializer())  # gives W and B their first values
-        run.begin(session, train_writer, test_writer)
-        for step, due in run.steps():  # training steps that are done
+        for step, due in run.steps(session, train_writer, test_writer):  # `step` steps are done
             images, labels = data.train.next_batch(settings.batch_size)
             batch = {model.images: images, model.labels: labels}
             if due.histograms:
                 train_writer.add_summary(session.run(model.histograms, batch), step)
-            if due.test_all:
-                accuracy, loss, logits = evaluate(
-                    session, model, data.test.images, data.test.labels
-                )
-                summaries.log_mistakes(test_writer, step, data.test, logits)
-            elif due.test:
-                accuracy, loss, logits = evaluate(session, model, *data.test.next_batch(500))
             if due.test:
+                accuracy, loss, logits = evaluate(session, model, *due.test)
                 test_writer.add_summary(summaries.curves(accuracy, loss), step)
                 run.note_test(accuracy, loss, len(logits))
+            if due.pictures:
+                summaries.log_mistakes(test_writer, step, data.test, logits)
             if due.last:
                 break
-            # The session computes what the list names: a step, and how good the network was before
-            # it.
+            # The session computes what the list names: a step, and how good the network was before.
             _, accuracy, loss = session.run([model.train_step, model.accuracy, model.loss], batch)
             if due.train:
                 train_writer.add_summary(summaries.curves(accuracy, loss), step)

@@ -24,9 +24,10 @@ LEAST_FREE = (
 )
 EARLY_SAVES = {10, 20, 50, 100, 200}  # steps; after them, the network is saved every 20th of a run
 
-# What is to be done at a step, each True or False: give the train curve a point; test on some
-# images, or on all; write histograms; and is it the last one?
-Due = collections.namedtuple("Due", "train test test_all histograms last")
+# What is due at a step: `train` is True where the curve of the batches gets a point; `test` holds
+# the images and labels to test on, or None; then, True or False, `histograms`, `pictures` of the
+# mistakes on all test images, and whether the step is the `last`.
+Due = collections.namedtuple("Due", "train test histograms pictures last")
 
 
 class Run:
@@ -62,7 +63,7 @@ class Run:
         }
         if settings.network == "softmax":  # it has neither
             del self.record["kernels"], self.record["neurons"]
-        self._test_images = data.test.num_examples
+        self._test = data.test
         self._step, self._writers = 0, ()
         self._write_record()
         device = tensorflow1.device(settings.seed)
@@ -79,17 +80,16 @@ class Run:
         self._on_exit.enter_context(tensorflow1.quiet_writers())
         return self
 
-    def begin(self, session, train_writer, test_writer):
-        """Take what the run saves and writes to from now on; the graph must be complete."""
+    def steps(self, session, train_writer, test_writer):
+        """Count from 0 to the last step, with a bar, and yield (step, Due).
+
+        The graph of the session must be complete. Its variables are saved at the steps of
+        EARLY_SAVES, at 20 moments more, and at the last step. Where a signal asks to stop, the next
+        step is the last.
+        """
         self._session, self._writers = session, (train_writer, test_writer)
         self._saver = tf.train.Saver(tf.trainable_variables(), max_to_keep=1)
         summaries.log_settings(test_writer, self.folder.name, self.record)
-
-    def steps(self):
-        """Count from 0 to the last step, with a bar, and say what is due at each: (step, Due).
-
-        The network is saved at the steps of EARLY_SAVES, at 20 moments more, and at the last.
-        """
         epochs, points = self.settings.epochs, self.settings.points
         every, save_every = max(1, epochs // points), max(1, epochs // 20)
         quarters = {round(epochs * k / 4) for k in (1, 2, 3)} if epochs >= 400 else set()
@@ -101,17 +101,20 @@ class Run:
             test_all = last or step in quarters
             if last or step in EARLY_SAVES or step > 0 and step % save_every == 0:
                 self._save()
-            yield (
-                step,
-                Due(
-                    train=step % every == 0,
-                    test=test_all or step % max(5, every) == 0,
-                    test_all=test_all,
-                    histograms=last or step % save_every == 0,
-                    last=last,
-                ),
+            due = Due(
+                train=step % every == 0,
+                test=self._digits(test_all, step % max(5, every) == 0),
+                histograms=last or step % save_every == 0,
+                pictures=test_all,
+                last=last,
             )
+            yield step, due
             self._bar.update()
+
+    def _digits(self, on_all, on_some):
+        if on_all:
+            return self._test.images, self._test.labels
+        return self._test.next_batch(500) if on_some else None
 
     def note_training(self, loss):
         """Show the loss of a batch. Raises NotFinite if it is infinite or NaN."""
@@ -126,7 +129,7 @@ class Run:
         """
         if not math.isfinite(loss):
             raise tensorflow1.NotFinite(f"The loss on the test images is {loss}")
-        if images == self._test_images:
+        if images == self._test.num_examples:
             self._recent.clear()
         self._recent.append(accuracy)
         self._show(loss)

@@ -59,7 +59,7 @@ def log_mistakes(writer, step, test, logits):
 
 
 def mistakes(images, labels, logits, rows=4, columns=8):
-    """Show the wrong answers of the highest probability, each with the true digit and the answer."""
+    """Show the wrong answers of the highest probability, with the true digit and the answer."""
     answers = logits.argmax(axis=1)
     shifted = logits - logits.max(axis=1, keepdims=True)
     confidence = 1 / np.exp(shifted).sum(axis=1)  # the softmax function's largest value
