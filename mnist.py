@@ -144,7 +144,8 @@ def train(settings, data, run):
             images, labels = data.train.next_batch(settings.batch_size)
             batch = {model.images: images, model.labels: labels}
             if due.histograms:
-                train_writer.add_summary(session.run(model.histograms, batch), step)
+                histograms = session.run(model.histograms, batch)
+                train_writer.add_summary(summaries.in_group(histograms), step)
             if due.test:
                 accuracy, loss, logits = evaluate(session, model, *due.test)
                 test_writer.add_summary(summaries.curves(accuracy, loss), step)

@@ -22,6 +22,9 @@ SHIPPED = {"network": "convolutional", "batch_size": 100, "kernels": 16, "neuron
 LEAST_FREE = (
     4_000_000  # bytes on the disk; with the defaults, less is written from one flush to the next
 )
+# Parts of a run after which the layers are looked at: ten, as TensorBoard keeps ten pictures of a
+# tag, and closer at the start, when most happens.
+MOMENTS = [0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1]
 EARLY_SAVES = {10, 20, 50, 100, 200}  # steps; after them, the network is saved every 20th of a run
 
 # What is due at a step: `train` is True where the curve of the batches gets a point; `test` holds
@@ -89,10 +92,12 @@ class Run:
         """
         self._session, self._writers = session, (train_writer, test_writer)
         self._saver = tf.train.Saver(tf.trainable_variables(), max_to_keep=1)
+        layers = summaries.Layers(session, self._test.images[:500])
         summaries.log_settings(test_writer, self.folder.name, self.record)
         epochs, points = self.settings.epochs, self.settings.points
         every, save_every = max(1, epochs // points), max(1, epochs // 20)
         quarters = {round(epochs * k / 4) for k in (1, 2, 3)} if epochs >= 400 else set()
+        moments = {round(epochs * part) for part in MOMENTS}
         self._recent = collections.deque(maxlen=5)  # tests, for the bar to show a steady figure
         self._bar = self._on_exit.enter_context(terminal.progress_bar(epochs))
         for step in range(epochs + 1):
@@ -108,6 +113,10 @@ class Run:
                 pictures=test_all,
                 last=last,
             )
+            if due.histograms:
+                layers.log_dead_relus(train_writer, step)
+            if last or step in moments:
+                layers.log_movement(train_writer, step)
             yield step, due
             self._bar.update()
 
@@ -152,6 +161,9 @@ class Run:
             raise terminal.Problem("", 128 + self._signals[0])
         if record["accuracy"] < 0.15:
             terminal.say(_why_only_guessing(record["learning_rate"], record["step"]))
+        ranking = _ranking(self.folder)
+        if ranking:
+            terminal.say(ranking)
         logdir = terminal.quoted(f"{terminal.short(self.settings.logdir)}/")
         terminal.say(
             f"To see how it learned: tensorboard --logdir={logdir}\n"
@@ -298,6 +310,31 @@ def _why_only_guessing(learning_rate, steps):
         cause = "were thrown to where the image makes no difference any more"
         cure = "a smaller LEARNING_RATE"
     return f"That is no better than guessing: the weights {cause}. Try {cure}."
+
+
+def _ranking(folder):
+    """Tell how a run stands among those beside it that have ended, in six lines at most.
+
+    Returns None if it is the only one.
+    """
+    ended = []
+    for path in folder.parent.glob(f"*/{RECORD}"):
+        with contextlib.suppress(
+            OSError, ValueError, TypeError, KeyError
+        ):  # deleted, or changed by hand
+            record = json.loads(path.read_text())
+            if record["status"] in ("finished", "stopped"):
+                ended.append((float(record["accuracy"]), path.parent))
+    if len(ended) < 2:
+        return None
+    ended.sort(key=lambda run: (-run[0], run[1] != folder))
+    lines = [
+        f"{place:3}. {accuracy:7.2%}  {path.name}{'  <- this run' if path == folder else ''}"
+        for place, (accuracy, path) in enumerate(ended, start=1)
+    ]
+    mine = next((line for line in lines[5:] if line.endswith("<- this run")), None)
+    shown = [*lines[:4], mine] if mine else lines[:5]
+    return "\n".join([f"Of {len(ended)} runs, the best on the test digits:", *shown])
 
 
 # ------------------------------------------------------------------------------- runs on the disk

@@ -1,8 +1,9 @@
-"""Pictures and tables for TensorBoard: curves, kernels, mistakes, settings, embeddings."""
+"""What TensorBoard shows besides: points of curves, layers, mistakes, settings, embeddings."""
 
 import functools
 import io
 import math
+import uuid
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from support.tensorflow1 import tf
 # used.
 
 EMBEDDED = 1024  # digits in the projector; their pictures fill a sprite of 32 x 32
+COMPONENTS = 50  # dimensions in which they lie there
+PICTURE = 350  # pixels: the width at which TensorBoard shows a picture as it is
 
 
 def curves(accuracy, loss):
@@ -24,25 +27,82 @@ def curves(accuracy, loss):
     )
 
 
-# ---------------------------------------------------------------------------------------- kernels
+def in_group(histograms):
+    """Put the histograms of all layers, a serialized summary, into a group named "network".
 
-
-def log_kernels(writer, step, kernels):
-    """Add a picture of kernels, float32 (5, 5, inputs, n), of the first input, in a square.
-
-    Each weight is 10x10 pixels: grey is 0, white the largest weight, black its opposite.
+    TensorBoard sorts groups by name and opens the first two: those are to be accuracy and loss.
     """
-    kernels = kernels[:, :, 0]
-    height, width, count = kernels.shape
-    columns = math.ceil(math.sqrt(count))
-    rows = math.ceil(count / columns)
-    brightness = 127.5 + 127.5 * kernels / np.abs(kernels).max()
-    brightness = brightness.repeat(10, axis=0).repeat(10, axis=1)
-    brightness = np.pad(brightness, [(4, 4), (4, 4), (0, rows * columns - count)])
-    height, width = 10 * height + 8, 10 * width + 8
-    grid = brightness.reshape(height, width, rows, columns).transpose(2, 0, 3, 1)
-    picture = Image.fromarray(np.uint8(grid.reshape(rows * height, columns * width)))
-    _log_picture(writer, step, "conv/kernels", picture)
+    summary = tf.Summary.FromString(histograms)
+    for value in summary.value:
+        value.tag = f"network/{value.tag}"
+    return summary
+
+
+# ----------------------------------------------------------------------------------------- layers
+
+
+class Layers:
+    """What a run shows of its layers besides: how W and B move, kernels, and ReLUs that are dead."""
+
+    def __init__(self, session, images):
+        """Keep the values that W and B have now; images: float32 (n, 784), to try the ReLUs on."""
+        self._session, self._images = session, images
+        self._variables = {variable.op.name: variable for variable in tf.trainable_variables()}
+        self._start = session.run(self._variables)
+        # Of the convolution, pooling keeps the largest: enough to see whether a kernel ever
+        # answers.
+        operations = {operation.name for operation in session.graph.get_operations()}
+        layers = {"conv": "conv/MaxPool", "fc1": "hidden"}
+        self._relus = {layer: f"{name}:0" for layer, name in layers.items() if name in operations}
+
+    def log_movement(self, writer, step):
+        """Add histograms of how far each W and B is from its start, and a picture of the kernels."""
+        for name, values in self._session.run(self._variables).items():
+            moved = _histogram(values - self._start[name])
+            _log(writer, step, f"moved since step 0/{name}", histo=moved)
+            if name == "conv/Weights":
+                _log(writer, step, "network/conv/kernels", image=_image(kernels(values)))
+
+    def log_dead_relus(self, writer, step):
+        """Add to a curve for each layer: the share of its ReLUs that give 0 for all of the images."""
+        if self._relus:
+            answers = self._session.run(self._relus, {"input/images:0": self._images})
+            for layer, values in answers.items():
+                dead = np.mean(values.reshape(-1, values.shape[-1]).max(axis=0) == 0)
+                _log(writer, step, f"share of dead ReLUs/{layer}", simple_value=dead)
+
+
+def _histogram(values, buckets=51):
+    """Count values, float32 of any shape, in buckets of equal width, the middle one around 0."""
+    reach = float(np.abs(values).max()) or 1e-9
+    counts, edges = np.histogram(values, buckets, (-reach, reach))
+    return tf.HistogramProto(
+        min=values.min(),
+        max=values.max(),
+        num=values.size,
+        sum=values.sum(),
+        sum_squares=np.square(values).sum(),
+        bucket_limit=edges[1:],
+        bucket=counts,
+    )
+
+
+def kernels(weights):
+    """Show kernels, float32 (5, 5, inputs, n), of the first input, in a square, PICTURE wide.
+
+    Grey is 0, white a kernel's largest weight, black its opposite: each has a scale of its own.
+    """
+    weights = weights[:, :, 0].transpose(2, 0, 1)
+    columns = math.ceil(math.sqrt(len(weights)))
+    rows = math.ceil(len(weights) / columns)
+    brightness = 127.5 + 127.5 * weights / np.abs(weights).max(axis=(1, 2), keepdims=True)
+    brightness = np.concatenate([brightness, np.zeros((rows * columns - len(weights), 5, 5))])
+    size = max(1, (PICTURE // columns - 2) // 5)  # pixels on the screen for a weight
+    tiles = brightness.repeat(size, axis=1).repeat(size, axis=2)
+    tiles = np.pad(tiles, [(0, 0), (1, 1), (1, 1)])
+    side = tiles.shape[1]
+    grid = tiles.reshape(rows, columns, side, side).transpose(0, 2, 1, 3)
+    return Image.fromarray(np.uint8(grid.reshape(rows * side, columns * side)))
 
 
 # --------------------------------------------------------------------------------------- mistakes
@@ -54,27 +114,27 @@ def log_mistakes(writer, step, test, logits):
     test: a data set with images, float32 (n, 784) in [0, 1], and labels, whole numbers (n,);
     logits: float32 (n, 10).
     """
-    _log_picture(writer, step, "mistakes", mistakes(test.images, test.labels, logits))
-    _log_picture(writer, step, "confusion", confusion(test.labels, logits.argmax(axis=1)))
+    worst = mistakes(test.images, test.labels, logits)
+    _log(writer, step, "mistakes/most confident", image=_image(worst))
+    table = confusion(test.labels, logits.argmax(axis=1))
+    _log(writer, step, "mistakes/confusion matrix", image=_image(table))
 
 
-def mistakes(images, labels, logits, rows=4, columns=8):
-    """Show the wrong answers of the highest probability, with the true digit and the answer."""
+def mistakes(images, labels, logits, rows=4, columns=6):
+    """Show the wrong answers of the highest probability, each with the true digit and the answer."""
     answers = logits.argmax(axis=1)
     shifted = logits - logits.max(axis=1, keepdims=True)
     confidence = 1 / np.exp(shifted).sum(axis=1)  # the softmax function's largest value
     wrong = np.flatnonzero(answers != labels)
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")][: rows * columns]
-    picture = Image.new("L", (columns * 88, rows * 110), 40)
+    picture = Image.new("L", (columns * 58, rows * 76), 40)
     draw = ImageDraw.Draw(picture)
     for place, index in enumerate(worst):
-        left, top = place % columns * 88 + 2, place // columns * 110 + 2
-        digit = Image.fromarray(np.uint8(np.rint(images[index].reshape(28, 28) * 255))).resize(
-            (84, 84), Image.NEAREST
-        )
-        picture.paste(digit, (left, top))
+        left, top = place % columns * 58 + 1, place // columns * 76 + 1
+        digit = np.uint8(np.rint(images[index].reshape(28, 28) * 255)).repeat(2, 0).repeat(2, 1)
+        picture.paste(Image.fromarray(digit), (left, top))
         draw.text(
-            (left + 42, top + 94), f"{labels[index]} read as {answers[index]}", 255, _font(14), "mm"
+            (left + 28, top + 66), f"{labels[index]} as {answers[index]}", 255, _font(13), "mm"
         )
     return picture
 
@@ -83,34 +143,26 @@ def confusion(labels, answers):
     """Show, as a 10x10 table, how often each true digit (row) got each answer (column)."""
     counts = np.zeros((10, 10), int)
     np.add.at(counts, (labels, answers), 1)
-    cell = 44
-    picture = Image.new("RGB", (11 * cell + 24, 11 * cell + 24), "white")
+    cell, edge = 29, 20
+    picture = Image.new("RGB", (11 * cell + edge, 11 * cell + edge), "white")
     draw = ImageDraw.Draw(picture)
-    draw.text((24 + 6 * cell, 12), "answer of the network", "black", _font(14), "mm")
-    sideways = Image.new("RGB", (10 * cell, 24), "white")
-    ImageDraw.Draw(sideways).text((5 * cell, 12), "true digit", "black", _font(14), "mm")
-    picture.paste(sideways.rotate(90, expand=True), (0, 24 + cell))
+    draw.text((edge + 6 * cell, edge / 2), "answer of the network", "black", _font(13), "mm")
+    sideways = Image.new("RGB", (10 * cell, edge), "white")
+    ImageDraw.Draw(sideways).text((5 * cell, edge / 2), "true digit", "black", _font(13), "mm")
+    picture.paste(sideways.rotate(90, expand=True), (0, edge + cell))
     for row in range(10):
-        middle = 24 + (row + 1.5) * cell
-        draw.text((24 + cell / 2, middle), str(row), "black", _font(18), "mm")
-        draw.text((middle, 24 + cell / 2), str(row), "black", _font(18), "mm")
+        middle = edge + (row + 1.5) * cell
+        draw.text((edge + cell / 2, middle), str(row), "black", _font(15), "mm")
+        draw.text((middle, edge + cell / 2), str(row), "black", _font(15), "mm")
         for column in range(10):
-            left, top = 24 + (column + 1) * cell, 24 + (row + 1) * cell
-            # Right answers in blue, wrong ones in red, the stronger the larger the part of this
-            # digit's images.
+            left, top = edge + (column + 1) * cell, edge + (row + 1) * cell
+            # Right answers in blue, wrong ones in red, stronger for a larger part of this digit.
             part = np.sqrt(counts[row, column] / max(1, counts[row].sum()))
             colour = 255 - part * np.array([200, 120, 0] if row == column else [0, 200, 200])
-            draw.rectangle(
-                (left, top, left + cell - 2, top + cell - 2), tuple(int(c) for c in colour)
-            )
+            draw.rectangle((left, top, left + cell - 2, top + cell - 2), tuple(map(int, colour)))
             if counts[row, column]:
-                draw.text(
-                    (left + cell / 2 - 1, top + cell / 2 - 1),
-                    str(counts[row, column]),
-                    "black",
-                    _font(15),
-                    "mm",
-                )
+                centre = (left + cell / 2 - 1, top + cell / 2 - 1)
+                draw.text(centre, str(counts[row, column]), "black", _font(11), "mm")
     return picture
 
 
@@ -118,39 +170,57 @@ def confusion(labels, answers):
 def _font(size):
     return ImageFont.load_default(
         size
-    )  # decoded anew at each call, and a picture writes a hundred words
+    )  # decoded anew at each call; a picture writes a hundred words
 
 
-def _png(picture):
+def _image(picture):
     file = io.BytesIO()
     picture.save(file, "PNG", optimize=True)
-    return file.getvalue()
-
-
-def _log_picture(writer, step, tag, picture):
-    encoded = tf.Summary.Image(
-        width=picture.width, height=picture.height, encoded_image_string=_png(picture)
+    content = file.getvalue()
+    return tf.Summary.Image(
+        width=picture.width, height=picture.height, encoded_image_string=content
     )
-    writer.add_summary(tf.Summary(value=[tf.Summary.Value(tag=tag, image=encoded)]), step)
+
+
+def _log(writer, step, tag, **value):
+    writer.add_summary(tf.Summary(value=[tf.Summary.Value(tag=tag, **value)]), step)
 
 
 # --------------------------------------------------------------------------------------- settings
 
 
-def log_settings(writer, name, record):
-    """Tell the HParams tab which settings a run has; name: what its row is called."""
-    from tensorboard.plugins.hparams import api
+def log_settings(writer, name, settings):
+    """Tell the HParams tab of a run: `name`, which its row is called, and its settings, a dict.
 
-    metrics = [
-        api.Metric("accuracy", display_name="test accuracy"),
-        api.Metric("loss", display_name="test loss"),
+    Every run declares the same columns, since TensorBoard takes them from any. There are four,
+    since it shows five at most, and with five, the accuracy is out of sight.
+    """
+    from tensorboard.plugins.hparams import api_pb2, summary
+
+    network = "softmax"
+    if settings["network"] == "convolutional":
+        network = f"conv {settings['kernels']}, fc1 {settings['neurons']}"
+    values = {name: settings[name] for name in ["learning_rate", "epochs", "batch_size"]}
+    values["network"] = network
+    columns = [
+        api_pb2.HParamInfo(
+            name=column,
+            type=api_pb2.DATA_TYPE_STRING if column == "network" else api_pb2.DATA_TYPE_FLOAT64,
+            differs=column in ("learning_rate", "epochs"),  # these come first
+        )
+        for column in values
     ]
-    columns = ["learning_rate", "epochs", "network", "data", "batch_size", "kernels", "neurons"]
-    settings = {column: record[column] for column in columns if column in record}
-    config = api.hparams_config_pb([api.HParam(column) for column in columns], metrics)
-    values = api.hparams_pb(settings, trial_id=name)
-    for summary in config, values:
-        writer.add_summary(summary.SerializeToString())
+    metrics = [
+        api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag), display_name=f"test {tag}")
+        for tag in ["accuracy", "loss"]
+    ]
+    # Runs of the same name, in other folders, would share a row.
+    group_name = f"{name} {uuid.uuid4().hex[:8]}"
+    for part in (
+        summary.experiment_pb(columns, metrics),
+        summary.session_start_pb(values, group_name=group_name),
+    ):
+        writer.add_summary(part.SerializeToString())
 
 
 def log_end(writer, succeeded):
@@ -182,7 +252,8 @@ def write_projector(writer, session, model, test, logits):
     if not activations.any():
         return
     folder = Path(writer.get_logdir())
-    activations.tofile(folder / "fc1.bytes")
+    points = _principal_components(activations)
+    points.tofile(folder / "fc1.bytes")
     answers = logits[:EMBEDDED].argmax(axis=1)
     lines = [f"{label}\t{answer}\n" for label, answer in zip(test.labels, answers, strict=False)]
     (folder / "fc1.tsv").write_text("digit\tread as\n" + "".join(lines))
@@ -192,13 +263,20 @@ def write_projector(writer, session, model, test, logits):
         tensor_name="fc1",
         tensor_path="fc1.bytes",
         metadata_path="fc1.tsv",
-        tensor_shape=activations.shape,
+        tensor_shape=points.shape,
     )
     embedding.sprite.image_path = "fc1.png"
     embedding.sprite.single_image_dim.extend([28, 28])
     part = folder / "fc1.pbtxt"
     part.write_text(str(config))
     part.replace(folder / "projector_config.pbtxt")  # TensorBoard never meets a part of it
+
+
+def _principal_components(activations):
+    """Turn points, float32 (n, d), into those of the largest spread, float32 (n, COMPONENTS or d)."""
+    centred = activations - activations.mean(axis=0)
+    _, directions = np.linalg.eigh(centred.T @ centred)
+    return np.float32(centred @ directions[:, : -COMPONENTS - 1 : -1])
 
 
 def _sprite(images):
