@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import errno
+import fnmatch
 import functools
 import itertools
 import json
@@ -350,7 +351,11 @@ def find(logdir):
     where it is not known.
     """
     logdir, found = Path(logdir), {}
-    for index in logdir.rglob("model.ckpt-*.index"):
+    for index in (
+        Path(folder, name)
+        for folder, _, names in os.walk(logdir)  # leaves out a folder that is deleted meanwhile
+        for name in fnmatch.filter(names, "model.ckpt-*.index")
+    ):
         with contextlib.suppress(OSError, ValueError):  # a run in training deletes the one before
             modified = index.stat().st_mtime_ns
             checkpoint, step = str(index.with_suffix("")), int(index.stem.rpartition("-")[2])

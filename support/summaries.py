@@ -42,7 +42,7 @@ def in_group(histograms):
 
 
 class Layers:
-    """What a run shows of its layers besides: how W and B move, kernels, and ReLUs that are dead."""
+    """What a run shows of its layers: how W and B move, kernels, and ReLUs that are dead."""
 
     def __init__(self, session, images):
         """Keep the values that W and B have now; images: float32 (n, 784), to try the ReLUs on."""
@@ -56,7 +56,7 @@ class Layers:
         self._relus = {layer: f"{name}:0" for layer, name in layers.items() if name in operations}
 
     def log_movement(self, writer, step):
-        """Add histograms of how far each W and B is from its start, and a picture of the kernels."""
+        """Add histograms of how far each W and B is from its start; a picture of the kernels."""
         for name, values in self._session.run(self._variables).items():
             moved = _histogram(values - self._start[name])
             _log(writer, step, f"moved since step 0/{name}", histo=moved)
@@ -64,7 +64,7 @@ class Layers:
                 _log(writer, step, "network/conv/kernels", image=_image(kernels(values)))
 
     def log_dead_relus(self, writer, step):
-        """Add to a curve for each layer: the share of its ReLUs that give 0 for all of the images."""
+        """Add to a curve of each layer: the share of its ReLUs that give 0 for all the images."""
         if self._relus:
             answers = self._session.run(self._relus, {"input/images:0": self._images})
             for layer, values in answers.items():
@@ -121,7 +121,7 @@ def log_mistakes(writer, step, test, logits):
 
 
 def mistakes(images, labels, logits, rows=4, columns=6):
-    """Show the wrong answers of the highest probability, each with the true digit and the answer."""
+    """Show the wrong answers of the highest probability, with the true digit and the answer."""
     answers = logits.argmax(axis=1)
     shifted = logits - logits.max(axis=1, keepdims=True)
     confidence = 1 / np.exp(shifted).sum(axis=1)  # the softmax function's largest value
@@ -133,9 +133,8 @@ def mistakes(images, labels, logits, rows=4, columns=6):
         left, top = place % columns * 58 + 1, place // columns * 76 + 1
         digit = np.uint8(np.rint(images[index].reshape(28, 28) * 255)).repeat(2, 0).repeat(2, 1)
         picture.paste(Image.fromarray(digit), (left, top))
-        draw.text(
-            (left + 28, top + 66), f"{labels[index]} as {answers[index]}", 255, _font(13), "mm"
-        )
+        words = f"{labels[index]} as {answers[index]}"
+        draw.text((left + 28, top + 66), words, 255, _font(13), "mm")
     return picture
 
 
@@ -273,7 +272,7 @@ def write_projector(writer, session, model, test, logits):
 
 
 def _principal_components(activations):
-    """Turn points, float32 (n, d), into those of the largest spread, float32 (n, COMPONENTS or d)."""
+    """Turn points, float32 (n, d), to where they spread most: float32 (n, at most COMPONENTS)."""
     centred = activations - activations.mean(axis=0)
     _, directions = np.linalg.eigh(centred.T @ centred)
     return np.float32(centred @ directions[:, : -COMPONENTS - 1 : -1])
