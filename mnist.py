@@ -136,7 +136,8 @@ def train(settings, data, run):
         tf.set_random_seed(settings.seed)
         model = build(settings)
         # TensorBoard draws both curves in one chart. While accuracy rises in both, the network
-        # learns what helps with any digit; where only `train` rises, it learns its images by heart.
+        # learns what helps with any digit; where only `train` rises, it learns images by heart:
+        # overfitting.
         train_writer = tf.summary.FileWriter(str(run.folder / "train"), graph)
         test_writer = tf.summary.FileWriter(str(run.folder / "test"))
         session.run(tf.global_variables_initializer())  # gives W and B their first values

@@ -135,10 +135,8 @@ class Run:
     def note_test(self, accuracy, loss, images):
         """Take the result of a test on so many images, and bring all that was logged onto the disk.
 
-        Raises NotFinite if the loss is infinite or NaN, OSError if nothing can be written any more.
+        Raises OSError if nothing can be written any more.
         """
-        if not math.isfinite(loss):
-            raise tensorflow1.NotFinite(f"The loss on the test images is {loss}")
         if images == self._test.num_examples:
             self._recent.clear()
         self._recent.append(accuracy)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from support.tensorflow1 import tf
+from support.tensorflow1 import NotFinite, tf
 
 # TensorBoard's own modules import TensorFlow, and not quietly: they are imported where they are
 # used.
@@ -20,7 +20,12 @@ PICTURE = 350  # pixels: the width at which TensorBoard shows a picture as it is
 
 
 def curves(accuracy, loss):
-    """Make a point of both curves, for tf.summary.FileWriter.add_summary."""
+    """Make a point of both curves, for tf.summary.FileWriter.add_summary.
+
+    Raises NotFinite if the loss is infinite or NaN.
+    """
+    if not math.isfinite(loss):
+        raise NotFinite(f"The loss is {loss}")
     values = {"accuracy": accuracy, "loss": loss}
     return tf.Summary(
         value=[tf.Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
