@@ -61,10 +61,14 @@ class Layers:
         self._relus = {layer: f"{name}:0" for layer, name in layers.items() if name in operations}
 
     def log_movement(self, writer, step):
-        """Add histograms of how far each W and B is from its start; a picture of the kernels."""
+        """Add histograms of how far each W and B is from its start; a picture of the kernels.
+
+        Raises NotFinite if a weight is infinite or NaN.
+        """
         for name, values in self._session.run(self._variables).items():
-            moved = _histogram(values - self._start[name])
-            _log(writer, step, f"moved since step 0/{name}", histo=moved)
+            with np.errstate(over="ignore"):
+                moved = values - self._start[name]
+            _log(writer, step, f"moved since step 0/{name}", histo=_histogram(moved))
             if name == "conv/Weights":
                 _log(writer, step, "network/conv/kernels", image=_image(kernels(values)))
 
@@ -80,13 +84,15 @@ class Layers:
 def _histogram(values, buckets=51):
     """Count values, float32 of any shape, in buckets of equal width, the middle one around 0."""
     reach = float(np.abs(values).max()) or 1e-9
+    if not math.isfinite(reach):
+        raise NotFinite("A weight is not a finite number any more")
     counts, edges = np.histogram(values, buckets, (-reach, reach))
     return tf.HistogramProto(
         min=values.min(),
         max=values.max(),
         num=values.size,
-        sum=values.sum(),
-        sum_squares=np.square(values).sum(),
+        sum=values.sum(dtype=np.float64),
+        sum_squares=np.square(values, dtype=np.float64).sum(),
         bucket_limit=edges[1:],
         bucket=counts,
     )
@@ -100,7 +106,8 @@ def kernels(weights):
     weights = weights[:, :, 0].transpose(2, 0, 1)
     columns = math.ceil(math.sqrt(len(weights)))
     rows = math.ceil(len(weights) / columns)
-    brightness = 127.5 + 127.5 * weights / np.abs(weights).max(axis=(1, 2), keepdims=True)
+    largest = np.abs(weights).max(axis=(1, 2), keepdims=True)
+    brightness = 127.5 + 127.5 * weights / np.where(largest == 0, 1, largest)
     brightness = np.concatenate([brightness, np.zeros((rows * columns - len(weights), 5, 5))])
     size = max(1, (PICTURE // columns - 2) // 5)  # pixels on the screen for a weight
     tiles = brightness.repeat(size, axis=1).repeat(size, axis=2)
