@@ -20,9 +20,8 @@ from support import terminal
 
 ANSWER_WITHIN = 3  # seconds: name lookup, connection, redirects and the answer's headers together
 CONNECT_TIMEOUT = 1.4  # seconds for one address; a lost first packet is sent again after one second
-READ_TIMEOUT = 15  # seconds without a single byte, once a mirror has begun to answer
 SLOWEST = 1000  # bytes a second; a mirror that delivers less is given up, however steadily
-PATIENCE = 20  # seconds over which that is measured
+PATIENCE = 15  # seconds over which that is measured, and seconds without a single byte
 LARGEST = 250_000_000  # bytes in memory; MNIST's largest file has 10 million
 
 
@@ -149,14 +148,21 @@ class _Request(threading.Thread):
     def run(self):
         download = pooch.HTTPDownloader(
             chunk_size=1 << 12,  # so small that a slow mirror's file is seen to grow
-            timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
+            timeout=(CONNECT_TIMEOUT, PATIENCE),
             headers={"Accept-Encoding": "identity"},  # as it lies there: its size is known
             hooks={"response": self._note},
         )
         try:
             download(self.url, self.received, None)
         except Exception as error:
-            self.error = error
+            self.error = self._told_rightly(error)
+
+    def _told_rightly(self, error):
+        if isinstance(error, exceptions.ReadTimeout) and not self.answered:
+            return exceptions.ConnectTimeout(error)  # to requests, TLS's greeting is reading
+        if isinstance(error, OSError) and not isinstance(error, exceptions.RequestException):
+            return exceptions.RequestException(error)  # no certificates: not the folder's fault
+        return error
 
     def _note(self, response, **_):
         self.answered = not response.is_redirect
@@ -170,10 +176,6 @@ def _download(url):
     request.start()
     try:
         _wait(request, bar)
-        if isinstance(request.error, OSError) and not isinstance(
-            request.error, exceptions.RequestException
-        ):  # such as a file of certificates that is missing: not the folder's fault
-            raise exceptions.RequestException from request.error
         if request.error:
             raise request.error
     except BaseException:
@@ -242,7 +244,7 @@ def _reason(error):
             exceptions.ConnectTimeout,
             f"could not be reached (no connection within {CONNECT_TIMEOUT} s)",
         ),
-        (TimeoutError, f"sent nothing for {READ_TIMEOUT} s"),
+        (TimeoutError, f"sent nothing for {PATIENCE} s"),
         (socket.gaierror, "could not be reached (name lookup failed)"),
         (ConnectionRefusedError, "could not be reached (connection refused)"),
         ((exceptions.ChunkedEncodingError, ConnectionResetError), "broke off the connection"),
