@@ -7,7 +7,6 @@ import logging
 import math
 import os
 import socket
-import sys
 import threading
 import time
 from pathlib import Path
@@ -184,8 +183,7 @@ def _download(url):
         bar.delay = 0 if bar.n else math.inf  # there is something to wipe off the screen, or not
         raise
     finally:
-        with contextlib.suppress(OSError):  # nobody reads standard error any more
-            bar.close()
+        bar.close()
     return request.received.getbuffer()
 
 
@@ -196,9 +194,8 @@ def _wait(request, bar):
     while True:
         request.join(0.05)  # not longer: on Windows, Ctrl-C comes through only between two waits
         ended, size, now = not request.is_alive(), request.received.tell(), time.monotonic()
-        with contextlib.suppress(OSError):  # nobody reads standard error any more
-            bar.total = request.total
-            bar.update(size - bar.n)
+        bar.total = request.total
+        bar.update(size - bar.n)
         if ended:
             return
         if not request.answered and now - began > ANSWER_WITHIN:
@@ -212,13 +209,14 @@ def _wait(request, bar):
 
 
 def _bar(url):
+    error = terminal._Patient()
     bar = tqdm(
         desc=url.rpartition("/")[2],
+        file=error,
         unit="B",
         unit_scale=True,
         delay=1e-6,  # off the screen until something arrives
-        mininterval=0.1 if sys.stderr and sys.stderr.isatty() else 10,  # keeps a log file short
-        disable=sys.stderr is None,  # as in a program without a console
+        mininterval=0.1 if error.isatty() else 10,  # keeps a log file short
         ascii=True if os.name == "nt" else None,  # Chinese fonts there draw blocks double
     )
     bar.delay = 0  # but shown at its end, however quick that comes

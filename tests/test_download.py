@@ -8,6 +8,7 @@ import contextlib
 import errno
 import gzip
 import http
+import io
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ from pathlib import Path
 import pytest
 from http_server import serve
 from small_mnist import NAMES, digests, small_set, write
+from tqdm import tqdm
 
 import input_data
 from support import mirrors
@@ -135,10 +137,35 @@ def test_only_missing_files_are_downloaded(tmp_path, server, monkeypatch):
     assert [name for _, name in server.requests] == [f"{name}.gz" for name in NAMES[1:]]
 
 
-def test_without_standard_error(tmp_path, server, monkeypatch):
+class Unread(io.StringIO):
+    """A pipe that nobody reads any more, as behind `| head`."""
+
+    def write(self, text):
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
+@pytest.mark.parametrize("stream", [None, Unread()], ids=["none", "unread"])
+def test_without_output(tmp_path, server, monkeypatch, stream):
     use(monkeypatch, server, "good")
-    monkeypatch.setattr(sys, "stderr", None)
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setattr(sys, "stderr", stream)
     assert read(tmp_path).train.name == "MNIST"
+
+
+def test_a_bar_that_nobody_reads_keeps_no_lock(tmp_path, server, monkeypatch):
+    """A bar that failed while it has tqdm's lock would stop the bars of all other threads."""
+    use(monkeypatch, server, "good")
+    monkeypatch.setattr(sys, "stderr", Unread())
+    read(tmp_path)
+
+    def take():
+        with tqdm.get_lock():
+            pass
+
+    other = threading.Thread(target=take, daemon=True)
+    other.start()
+    other.join(10)
+    assert not other.is_alive()
 
 
 def test_proxy_is_used(tmp_path, server, monkeypatch):
