@@ -241,7 +241,8 @@ def load(directory, seed=0):
 
 def _read_table():
     """Turn WAYS into arrays: control points (ways, most points, 3), being x, y and the pen's pressure; and for each of
-    the SAMPLES on a curve the four points it lies among and how much each weighs, both (ways, 4, SAMPLES)."""
+    the SAMPLES on a curve the four points it lies among and how much each weighs, both (ways, 4, SAMPLES).
+    """
     parsed = [_parse(strokes) for ways in WAYS.values() for _, strokes in ways]
     most = max(len(points) for points, _ in parsed)
     points = np.stack([np.pad(points, ((0, most - len(points)), (0, 0))) for points, _ in parsed])
@@ -251,7 +252,8 @@ def _read_table():
 
 def _parse(strokes):
     """Return the control points of one way to write a digit and the segments of its curve, four points each:
-    a segment runs from the second to the third; the first and the fourth give its direction there."""
+    a segment runs from the second to the third; the first and the fourth give its direction there.
+    """
     points, segments = [], []
     for stroke in strokes.split(";"):
         pieces = [

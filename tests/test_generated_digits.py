@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
 from support import generated_digits
+
+ROOT = Path(generated_digits.__file__).resolve().parents[1]
 
 # The images of generate(1000, seed=7). Whoever changes a shape or the way of drawing it puts the new digest here; on
 # machines and versions of NumPy that only read this, it must never differ.
