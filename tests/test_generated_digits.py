@@ -14,8 +14,8 @@ from support import generated_digits
 
 ROOT = Path(generated_digits.__file__).resolve().parents[1]
 
-# The images of generate(1000, seed=7). Whoever changes a shape or the way of drawing it puts the new digest here; on
-# machines and versions of NumPy that only read this, it must never differ.
+# The images of generate(1000, seed=7). Whoever changes a shape or the way of drawing it puts the
+# new digest here; on machines and versions of NumPy that only read this, it must never differ.
 SHA256_OF_SEED_7 = "f40504b80711758de4eb2974570ae50fd1e7e88c95498d1e472f23aa40f0e152"
 
 PRINT_DIGEST = """
@@ -24,7 +24,7 @@ from support import generated_digits
 print(hashlib.sha256(generated_digits.generate(1000, seed=7)[0].tobytes()).hexdigest())
 """
 
-# Prints the instruction sets that this NumPy chooses from when it starts; the variable below switches them off.
+# Prints the instruction sets that this NumPy chooses from; a variable, below, switches them off.
 PRINT_FEATURES = """
 try:
     from numpy._core._multiarray_umath import __cpu_dispatch__
