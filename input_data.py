@@ -14,8 +14,8 @@ TensorFlow is not needed here: everything is a NumPy array. On purpose, this dif
 - A batch is a copy: who changes it does not change the set.
 - Each set has a random generator of its own, and NumPy's global one is left alone. The same seed
   gives the same batches every time, but not TensorFlow's.
-- `fake_data=True` gives digits that this program draws, not images that are all white, and
-  `next_batch` ignores its own `fake_data`.
+- `fake_data=True` gives digits that this program draws, not images that are all white; in
+  `next_batch` it changes nothing.
 - Every file is checked, and an error says in a sentence what is wrong with it.
 - A batch may be larger than its set; it then goes through several epochs.
 """
@@ -132,10 +132,9 @@ class DataSet:
             labels = dense_to_one_hot(labels, 10) if one_hot else labels
         if len(images) != len(labels):
             raise ValueError(f"there are {len(labels):,} labels for the {len(images):,} images")
-        images = np.asarray(images)
-        self._pixels = (
-            images.reshape(len(images), math.prod(images.shape[1:])) if reshape else images
-        )
+        self._pixels = np.asarray(images)
+        if reshape:  # not to -1 columns, which NumPy does not know of no images
+            self._pixels = self._pixels.reshape(len(images), math.prod(self._pixels.shape[1:]))
         self._labels = np.asarray(labels)
         self._dtype = _image_dtype(dtype)
         self._rng = np.random.default_rng(_seed_sequence(seed))

@@ -1,6 +1,7 @@
 """A file from the first mirror that delivers it, and in plain words why the others did not."""
 
 import contextlib
+import functools
 import http.client
 import io
 import logging
@@ -61,21 +62,15 @@ class Mirrors:
         for address in self._addresses:
             if address in self.failures:
                 continue
-
-            def save(url, path, _, address=address):
-                self._announce(address)
-                Path(path).write_bytes(_download(url))
-                with contextlib.suppress(OSError):
-                    os.chmod(path, 0o644)  # a temporary file is its owner's alone
-                if check:
-                    check(path)
-
+            url = f"{address.rstrip('/')}/{file}"
+            save = functools.partial(self._save, address, check)
             try:
                 # pooch makes the folder, writes to a temporary file, compares the digest, renames.
-                url = f"{address.rstrip('/')}/{file}"
                 return Path(pooch.retrieve(url, digest, file, folder, downloader=save))
             except (OSError, ValueError) as error:
-                self.failures[address] = self._why(_first(error), folder, checked=check and file)
+                error = _first(error)
+                told = f": {file} {error}" if check else ""  # pooch would tell two digests
+                self.failures[address] = self._why(error, told, folder)
         raise NotDeliveredError(
             "\n".join(
                 [f"{file} could not be downloaded:"]
@@ -83,17 +78,21 @@ class Mirrors:
             )
         )
 
-    def _announce(self, address):
+    def _save(self, address, check, url, path, _):
         if self._announced != address:
             terminal.say(f"Downloading {self._what} from {_host(address)} ...")
             self._announced = address
+        Path(path).write_bytes(_download(url))
+        with contextlib.suppress(OSError):
+            os.chmod(path, 0o644)  # a temporary file is its owner's alone
+        if check:
+            check(path)
 
-    def _why(self, error, folder, checked):
+    def _why(self, error, told, folder):
         """Say in plain words why a mirror failed; raise OSError if the folder is to blame."""
         if isinstance(error, exceptions.RequestException):
             return _reason(error)
-        if isinstance(error, ValueError):  # from a check; or from pooch, which tells two digests
-            told = f": {checked} {error}" if checked else ""
+        if isinstance(error, ValueError):  # from `check` or pooch
             return f"delivered something other than {self._what}'s file{told}"
         raise type(error)(
             f"{self._what} cannot be downloaded into {folder} ({error.strerror or error}); "
