@@ -483,24 +483,41 @@ def test_full_disk(tmp_path, server, monkeypatch):
     assert contents(tmp_path / "MNIST_data") == {}
 
 
-# Other processes: interrupted, killed, two at once.
+# Other processes: interrupted, killed, two at once, none that answers.
 
 SCRIPT = """if True:
     import json, sys, input_data
     folder, input_data.MIRRORS, input_data.OFFICIAL = json.loads(sys.argv[1])
     print(input_data.read_data_sets(folder, validation_size=1).train.name)"""
 
+# A name server that is silent for as long as the program lives.
+SILENT = """if True:
+    import socket, threading
+    from support import mirrors
+    mirrors.ANSWER_WITHIN = 0.2
+    socket.getaddrinfo = lambda *_, **__: threading.Event().wait()
+    """
 
-def start(folder, address):
+
+def start(folder, address, script=SCRIPT):
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     setup = json.dumps([str(folder), [address], input_data.OFFICIAL])
     return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, setup],
+        [sys.executable, "-c", script, setup],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": path},
     )
+
+
+def test_a_request_that_was_given_up_does_not_keep_the_program_from_ending(tmp_path):
+    process = start(tmp_path, "http://mnist.invalid/", f"{SILENT}\n{SCRIPT}")
+    try:
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 1 and "did not answer within 0.2 s" in errors
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
