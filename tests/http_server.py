@@ -106,6 +106,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def rubbish(self, name, body):
         self.wfile.write(body[:1000])
 
+    def headers_without_colon(self, name, body):
+        self.wfile.write(b"HTTP/1.0 200 OK\r\nContent-Length 1000\r\n\r\nLog in")
+
     def headers_without_end(self, name, body):
         self.send_response(200)
         for number in range(1000):

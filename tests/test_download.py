@@ -188,6 +188,7 @@ BAD = {
     "empty": SOMETHING_ELSE,
     "unsized": SOMETHING_ELSE,
     "to_nowhere": SOMETHING_ELSE,
+    "headers_without_colon": SOMETHING_ELSE,
     "cut": "broke off the connection",
     "close": "broke off the connection",
     "chunks": "broke off the connection",
@@ -205,7 +206,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("behaviour", BAD)
-def test_next_mirror_is_tried(tmp_path, server, monkeypatch, behaviour):
+def test_next_mirror_is_tried(tmp_path, server, monkeypatch, caplog, behaviour):
     monkeypatch.setattr(mirrors, "LARGEST", 1_000_000)
     bad, good = (f"{server.address}/{path}" for path in [behaviour, "good"])
     source, folder = mirrors.Mirrors("MNIST", [bad, good]), tmp_path / "MNIST_data"
@@ -214,6 +215,7 @@ def test_next_mirror_is_tried(tmp_path, server, monkeypatch, behaviour):
         assert path == folder / f"{name}.gz"
     assert contents(folder) == contents(server.folder)
     assert source.failures == {bad: BAD[behaviour]}
+    assert caplog.messages == []  # what a library would say stands in the failures
     # A mirror that failed is not asked for the other files, and from the good one each comes once.
     assert {name for asked, name in server.requests if asked == behaviour} == {f"{NAMES[0]}.gz"}
     delivered = [name for asked, name in server.requests if asked == "good"]
