@@ -1,15 +1,17 @@
-"""Draws handwritten digits, so that the lesson also runs where no mirror of MNIST can be reached.
+"""Draw handwritten digits, so that the lesson also runs where no mirror of MNIST can be reached.
 
-Each image begins as one of the ways to write its digit in the table WAYS. Its control points are moved a little, a
-smooth curve is led through them, and the whole is bent, stretched, slanted and turned: no two images are alike. A round
-pen draws the curve, and the result is placed in its field as MNIST places its digits. Edit the table, run the lesson
-again, and see what the network makes of your hand.
+Each image begins as one of the ways to write its digit in the table WAYS. Its control points are
+moved a little, a smooth curve is led through them, and the whole is bent, stretched, slanted and
+turned: no two images are alike. A round pen draws the curve, and the result is placed in its field
+as MNIST places its digits. Edit the table, run the lesson again, and see what the network makes of
+your hand.
 
-The same seed gives the same images, to the last bit, on every machine. That is why the drawing below
-- takes random numbers from RandomState, whose streams NumPy has frozen (its policy NEP 19) while those of
-  default_rng may change, and builds bell-shaped ones from uniform ones;
-- computes with + - * /, square roots and comparisons alone, which IEEE 754 defines to the last bit. Sines, powers,
-  matrix products and sums of many floats differ in their last digits between processors and versions of NumPy.
+The same seed gives the same images, to the last bit, on every machine. For that, the code
+- takes random numbers from RandomState, whose streams NumPy has frozen (its policy NEP 19) while
+  those of default_rng may change, and builds bell-shaped ones from uniform ones;
+- computes with + - * /, square roots and comparisons alone, which IEEE 754 defines to the last bit.
+  Sines, powers, matrix products and sums of many floats differ in their last digits between
+  processors and versions of NumPy.
 """
 
 import hashlib
@@ -23,26 +25,24 @@ import numpy as np
 TRAIN_SIZE = 30_000  # images that load() draws to learn from ...
 TEST_SIZE = 5_000  # ... and to be tested on
 
-# How hands differ. "About" is the standard deviation of a bell-shaped random number; each image takes 0.2 to 1.2 of it.
+# How hands differ. "About" is the standard deviation of a bell-shaped random number; each image
+# takes 0.2 to 1.2 of it.
 JITTER = 0.35  # how far a control point strays, in units of the table below, about
 PRESSURE = 0.15  # by what share the pen's width changes along a stroke, about
 BEND = 0.09  # how strongly the whole digit is bent, about
 STRETCH = 0.18  # by what share it is made wider or narrower, about
-LEAN, SLANT = (
-    0.14,
-    0.22,
-)  # most hands lean to the right; how far one leans more or less than that, about
+LEAN = 0.14  # most hands lean to the right ...
+SLANT = 0.22  # ... and one leans more or less than that, about
 TURN = 0.06  # tangent of half the angle by which it is turned, about
 THINNEST, THICKEST = 1.7, 4.9  # width of the pen in pixels; thin ones are more frequent
 EDGE = 1.3  # pixels over which ink fades into paper
 
 SAMPLES = 96  # points at which the pen touches the paper, less than a pixel apart
-BLOCK = (
-    64  # images drawn at a time: few enough that the arrays in use stay in the processor's cache
-)
+BLOCK = 64  # images drawn at a time: few enough that their arrays stay in the processor's cache
 
-# digit: ways to write it, each as (how frequent it is, strokes). A stroke lists the points "x,y" that the pen passes,
-# x to the right, y down, a digit being about ten units tall. "!" marks a sharp corner, ";" is where the pen is lifted.
+# digit: ways to write it, each as (how frequent it is, strokes). A stroke lists the points "x,y"
+# that the pen passes, x to the right, y down, a digit being about ten units tall. "!" marks a
+# sharp corner, ";" is where the pen is lifted.
 WAYS = {
     0: [
         (2, "5,0 2.6,1.2 1.4,5 2.6,8.8 5,10 7.4,8.8 8.6,5 7.4,1.2 5,0"),  # round
@@ -135,7 +135,8 @@ WAYS = {
         ),  # leaning
         (
             2,
-            "3.4,1 2.8,2.6 2.4,4.4! 5,4 7,5.8 6.4,8.6 3.8,10 1.4,9.2 1.8,7.8 3.4,8; 3.4,1 6,0.6 8.4,0.2",
+            "3.4,1 2.8,2.6 2.4,4.4! 5,4 7,5.8 6.4,8.6 3.8,10 1.4,9.2 1.8,7.8 3.4,8; "
+            "3.4,1 6,0.6 8.4,0.2",
         ),  # curled end
         (
             2,
@@ -200,16 +201,17 @@ WAYS = {
 def generate(size, seed):
     """Draw `size` digits, each of the ten equally often, in random order.
 
-    seed is whatever numpy.random.RandomState takes: a whole number from 0 to 2**32 - 1, or a list of such.
-    Returns (images, labels): uint8 of shape (size, 28, 28), white (255) ink on black (0), and uint8 of shape (size,).
-    Raises ValueError when size is not a multiple of ten.
+    seed is whatever numpy.random.RandomState takes: a whole number from 0 to 2**32 - 1, or a list
+    of such. Returns (images, labels): uint8 of shape (size, 28, 28), white (255) ink on black (0),
+    and uint8 of shape (size,). Raises ValueError when size is not a multiple of ten.
     """
     if size < 0 or size % 10:
         raise ValueError(
-            f"size must be a multiple of ten, so that each digit comes equally often, but it is {size}."
+            "size must be a multiple of ten, so that each digit comes equally often, "
+            f"but it is {size}."
         )
     rng = np.random.RandomState(seed)
-    # To sort random numbers is to shuffle, here in the one way that needs nothing but random_sample().
+    # To sort random numbers is to shuffle: here, because it needs nothing but random_sample().
     order = np.argsort(rng.random_sample(size), kind="stable")
     labels = np.repeat(np.arange(10, dtype=np.uint8), size // 10)[order]
     ways = _choose_ways(rng, labels)
@@ -223,12 +225,13 @@ def generate(size, seed):
 
 
 def load(directory, seed=0):
-    """Return generated digits in the shape of MNIST, from the cache in `directory` if it holds them.
+    """Return generated digits in the shape of MNIST, from `directory` if it holds them already.
 
-    Returns (train_images, train_labels, test_images, test_labels) as generate() does, TRAIN_SIZE and TEST_SIZE of them,
-    from two independent streams of random numbers. The first call takes seconds and leaves a file in `directory`, which
-    is created if missing; where that fails, the images come back all the same. The file's name holds a digest of this
-    module's source: an edited module draws new images. Raises ValueError when seed is not one that generate() takes.
+    Returns (train_images, train_labels, test_images, test_labels) as generate() does, TRAIN_SIZE
+    and TEST_SIZE of them, from two independent streams of random numbers. The first call takes
+    seconds and leaves a file in `directory`, which is created if missing; where that fails, the
+    images come back all the same. The file's name holds a digest of this module's source: an
+    edited module draws new images. Raises ValueError when seed is not one that generate() takes.
     """
     source = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
     path = Path(directory) / f"generated-digits-seed{seed}-{source}.npz"
@@ -240,23 +243,28 @@ def load(directory, seed=0):
 
 
 def _read_table():
-    """Turn WAYS into arrays: control points (ways, most points, 3), being x, y and the pen's pressure; and for each of
-    the SAMPLES on a curve the four points it lies among and how much each weighs, both (ways, 4, SAMPLES)."""
+    """Turn WAYS into arrays: control points, and how the samples on a curve lie among them.
+
+    Returns the points, (ways, most points, 3), being x, y and the pen's pressure; and for each of
+    the SAMPLES the four points it lies among and how much each weighs, both (ways, 4, SAMPLES).
+    """
     parsed = [_parse(strokes) for ways in WAYS.values() for _, strokes in ways]
     most = max(len(points) for points, _ in parsed)
     points = np.stack([np.pad(points, ((0, most - len(points)), (0, 0))) for points, _ in parsed])
-    neighbours, weights = zip(*(_sample(*way) for way in parsed))
+    neighbours, weights = zip(*(_sample(*way) for way in parsed), strict=True)
     return points, np.stack(neighbours), np.stack(weights)
 
 
 def _parse(strokes):
-    """Return the control points of one way to write a digit and the segments of its curve, four points each:
-    a segment runs from the second to the third; the first and the fourth give its direction there."""
+    """Return the control points of one way to write a digit and the segments of its curve.
+
+    A segment lists four points: it runs from the second to the third; the first and the fourth give
+    its direction there.
+    """
     points, segments = [], []
     for stroke in strokes.split(";"):
-        pieces = [
-            []
-        ]  # a stroke is cut at its corners, because a curve runs smoothly through every point within
+        # A stroke is cut at its corners: a curve runs smoothly through every point within.
+        pieces = [[]]
         for word in stroke.split():
             pieces[-1].append(len(points))
             if word.endswith("!"):
@@ -269,24 +277,23 @@ def _parse(strokes):
 
 
 def _sample(points, segments):
-    """Spread SAMPLES points evenly over the segments: return their neighbours and weights, as _read_table() does."""
+    """Spread SAMPLES points evenly over the segments; return their neighbours and weights."""
     chord = points[segments[:, 2]] - points[segments[:, 1]]
     ends = np.cumsum(np.sqrt(chord[:, 0] * chord[:, 0] + chord[:, 1] * chord[:, 1]))
     starts = np.append(0.0, ends[:-1])
     distance = np.arange(SAMPLES) * ends[-1] / (SAMPLES - 1)
     segment = np.minimum(np.searchsorted(ends, distance), len(ends) - 1)
-    t = (distance - starts[segment]) / (
-        ends[segment] - starts[segment]
-    )  # from 0 to 1 along its segment
-    # Catmull and Rom 1974: the cubic curve that passes through all its points, parallel there to the line that joins
-    # the point before with the point after.
+    # From 0 to 1 along its segment:
+    t = (distance - starts[segment]) / (ends[segment] - starts[segment])
+    # Catmull and Rom 1974: the cubic curve that passes through all its points, parallel there to
+    # the line that joins the point before with the point after.
     before, start = ((2 - t) * t - 1) * t / 2, ((3 * t - 5) * t * t + 2) / 2
     end, after = ((4 - 3 * t) * t + 1) * t / 2, (t - 1) * t * t / 2
     return segments[segment].T, np.stack([before, start, end, after])
 
 
 def _choose_ways(rng, labels):
-    """Choose for each label one of its digit's ways, by their frequencies: return the row in the table for each."""
+    """Choose for each label one of its digit's ways, by their frequencies; return rows in WAYS."""
     chance = rng.random_sample(len(labels))
     rows = np.zeros(len(labels), np.int64)
     first = 0
@@ -299,13 +306,13 @@ def _choose_ways(rng, labels):
 
 
 def _bell(rng, *shape):
-    """Return random numbers from a bell-shaped distribution: mean 0, standard deviation 1, none beyond 3."""
+    """Return bell-shaped random numbers: mean 0, standard deviation 1, none beyond 3."""
     a, b, c = rng.random_sample((3, *shape))
     return 2 * (a + b + c - 1.5)
 
 
 def _write(rng, ways, points, neighbours, weights):
-    """Move the pen: return its x, y and pressure, each of shape (images, SAMPLES), for one block of images."""
+    """Move the pen for one block: return its x, y and pressure, each (images, SAMPLES)."""
     images = len(ways)
     haste = 0.2 + rng.random_sample((images, 1))  # how carelessly each image is written
     spread = np.array([JITTER, JITTER, PRESSURE])
@@ -313,40 +320,41 @@ def _write(rng, ways, points, neighbours, weights):
     neighbours, weights = neighbours[ways], weights[ways]
     image = np.arange(images)[:, None]
     curve = 0
-    for k in range(
-        4
-    ):  # written out, because the order in which a library function adds floats is its own affair
+    for k in range(4):  # not a library's sum: in which order that adds floats is its own affair
         curve = curve + weights[:, k, :, None] * points[image, neighbours[:, k]]
     x, y, pressure = curve[..., 0] / 5 - 1, curve[..., 1] / 5 - 1, curve[..., 2]
 
-    # Smooth distortion teaches a network what may vary (Simard, Steinkraus and Platt 2003): here by polynomials.
+    # Smooth distortion teaches a network what may vary (Simard, Steinkraus and Platt 2003): here by
+    # polynomials.
     a, b, c, d, e, f = BEND * haste * _bell(rng, 6, images, 1)
     x, y = x + a * x * x + b * x * y + c * y * y, y + d * x * x + e * x * y + f * y * y
     x = x * (1 + STRETCH * haste * _bell(rng, images, 1))
     x = x - y * (LEAN + SLANT * haste * _bell(rng, images, 1))
     t = TURN * haste * _bell(rng, images, 1)
-    cosine, sine = (
-        (1 - t * t) / (1 + t * t),
-        2 * t / (1 + t * t),
-    )  # of the angle whose half has the tangent t
+    # Of the angle whose half has the tangent t:
+    cosine, sine = (1 - t * t) / (1 + t * t), 2 * t / (1 + t * t)
     return x * cosine - y * sine, x * sine + y * cosine, pressure
 
 
 def _ink(rng, x, y, pressure):
-    """Draw one block of digits, each as large as a box of 20x20 pixels allows: uint8 of shape (20, 20, images)."""
+    """Draw one block of digits, each as large as a box of 20x20 pixels allows.
+
+    Returns uint8 of shape (20, 20, images).
+    """
     a, b, c = rng.random_sample((3, len(x), 1))
     radius = (THINNEST + (THICKEST - THINNEST) * a * (b + c) / 2) / 2
-    # The digit keeps its proportions; with the pen pressed most at the very edge, the ink would still just fit the box.
+    # The digit keeps its proportions; with the pen pressed most at the very edge, the ink would
+    # still just fit the box.
     left, right, top, bottom = x.min(1), x.max(1), y.min(1), y.max(1)
     reach = pressure.max(1) * (radius[:, 0] + EDGE / 2)
     scale = (21 - 2 * reach) / np.maximum(right - left, bottom - top)
-    # float32 halves the work of the loop. The images come last, so that NumPy's inner loops are long ones.
+    # float32 halves the work of the loop. The images come last, for long inner loops in NumPy.
     x = ((x.T - (left + right) / 2) * scale + 9.5).astype(np.float32)
     y = ((y.T - (top + bottom) / 2) * scale + 9.5).astype(np.float32)
     lightness = (1 / pressure.T).astype(np.float32)
     radius = radius[:, 0].astype(np.float32)
 
-    # How far is each pixel from the nearest point of the curve? Distances count in units of the pressure there.
+    # How far is each pixel from the nearest point of the curve, in units of the pressure there?
     pixel = np.arange(20, dtype=np.float32)[:, None]
     dx = (pixel - x[:, None]) * lightness[:, None]
     dy = (pixel - y[:, None]) * lightness[:, None]
@@ -357,15 +365,16 @@ def _ink(rng, x, y, pressure):
         np.add(dy[i][:, None], dx[i], out=squares)
         np.minimum(nearest, squares, out=nearest)
 
-    # From full ink to none over EDGE pixels, gently at both ends: MNIST has more near 0 and 255 than a plain ramp.
+    # From full ink to none over EDGE pixels, gently at both ends: MNIST has more near 0 and 255
+    # than a plain ramp.
     ramp = np.clip((radius - np.sqrt(nearest)) / EDGE + 0.5, 0, 1)
     return np.floor(ramp * ramp * (3 - 2 * ramp) * 255 + 0.5).astype(np.uint8)
 
 
 def _centre(ink, out):
-    """Move the boxes by whole pixels until the ink's centre of mass is in the field's middle, row 14 and column 14.
+    """Move the boxes by whole pixels until the ink's centre of mass is in row 14 and column 14.
 
-    This is how MNIST was made (LeCun, Bottou, Bengio and Haffner 1998), and 14 is what its images have.
+    This is how MNIST was made (LeCun, Bottou, Bengio and Haffner 1998), and its images have 14.
     """
     ink = ink.transpose(2, 0, 1)
     step = np.arange(20)
@@ -374,36 +383,33 @@ def _centre(ink, out):
     columns = (ink.sum(1, dtype=np.int64) * step).sum(1)
     top = 14 - (2 * rows + mass) // (2 * mass)  # rows / mass, rounded
     left = 14 - (2 * columns + mass) // (2 * mass)
-    top, left = (
-        np.clip(top, 0, 8),
-        np.clip(left, 0, 8),
-    )  # but the box, in 1 image of 10,000, ends at the field's edge
+    # But in 1 image of 10,000 the box ends at the field's edge.
+    top, left = np.clip(top, 0, 8), np.clip(left, 0, 8)
     image = np.arange(len(ink))[:, None, None]
     out[image, (top[:, None] + step)[:, :, None], (left[:, None] + step)[:, None]] = ink
 
 
 def _read_cache(path):
-    """Return the four arrays of load() from the file, or None if it is missing or anything in it is wrong."""
+    """Return the four arrays of load() from the file, or None if anything is wrong with it."""
     shapes = [(TRAIN_SIZE, 28, 28), (TRAIN_SIZE,), (TEST_SIZE, 28, 28), (TEST_SIZE,)]
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = tuple(file[f"arr_{i}"] for i in range(4))
-    except Exception:  # a damaged file can fail in a dozen ways, and each has the same remedy: to draw the images anew
+    except Exception:  # a damaged file fails in a dozen ways; the remedy is always to draw anew
         return None
     good = all(
-        array.dtype == np.uint8 and array.shape == shape for array, shape in zip(arrays, shapes)
+        array.dtype == np.uint8 and array.shape == shape
+        for array, shape in zip(arrays, shapes, strict=True)
     )
     return arrays if good else None
 
 
 def _write_cache(path, arrays):
-    """Save the arrays if that is possible. The file appears under its name only when it is complete."""
-    temporary = path.with_name(
-        f"{path.name}.{uuid.uuid4().hex}.tmp"
-    )  # no two processes write the same one
-    packed = (
-        io.BytesIO()
-    )  # not the file itself: on a full disk, NumPy 1's savez leaves a traceback on the screen
+    """Save the arrays if that is possible, whole or not at all."""
+    # No two processes write the same temporary file.
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    # Not into the file itself: on a full disk, NumPy 1's savez leaves a traceback on the screen.
+    packed = io.BytesIO()
     np.savez(packed, *arrays)
     with suppress(OSError):  # no right to write, no space left, no folder: then without a cache
         path.parent.mkdir(parents=True, exist_ok=True)

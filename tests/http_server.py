@@ -6,10 +6,10 @@
 
 import contextlib
 import http.server
-import pathlib
 import threading
 import time
 import urllib.parse
+from pathlib import Path
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -47,14 +47,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
             time.sleep(0.02)
 
     def together(self, name, body):
-        """Delivers the first file only when two clients have asked for it."""
+        """Deliver the first file only when two clients have asked for it."""
+        self.send_response(200)
+        self.send_header("Content-Length", len(body))
+        self.end_headers()
         if name.startswith("train-images"):
-            self.server.two_clients.wait(timeout=30)
-        self.answer(body)
+            self.server.two_clients.wait(timeout=14)  # a client waits for 15 seconds
+        self.wfile.write(body)
 
     def redirect(self, name, body):
         self.send_response(302)
         self.send_header("Location", f"/good/{name}")
+        self.end_headers()
+
+    def redirect_to_silence(self, name, body):
+        self.send_response(302)
+        self.send_header("Location", f"/stall/{name}")
         self.end_headers()
 
     def circle(self, name, body):
@@ -98,11 +106,21 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def rubbish(self, name, body):
         self.wfile.write(body[:1000])
 
+    def headers_without_colon(self, name, body):
+        self.wfile.write(b"HTTP/1.0 200 OK\r\nContent-Length 1000\r\n\r\nLog in")
+
     def headers_without_end(self, name, body):
         self.send_response(200)
         for number in range(1000):
             self.send_header(f"X-{number}", "x" * 100)
         self.end_headers()
+
+    def endless(self, name, body):
+        """As much as is taken, for ever."""
+        self.send_response(200)
+        self.end_headers()
+        while not self.server.closing.is_set():
+            self.wfile.write(bytes(1 << 16))
 
     def trickle(self, name, body):
         """A byte from time to time, for ever."""
@@ -153,9 +171,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def serve(folder):
-    """Serves the files in `folder`; yields the server, with `.address` and the list `.requests`."""
+    """Serve the files in `folder`; yield the server, with `.address` and the list `.requests`."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.folder = pathlib.Path(folder)
+    server.folder = Path(folder)
     server.address = f"http://127.0.0.1:{server.server_port}"
     server.requests = []
     server.sent_half, server.closing = threading.Event(), threading.Event()

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -10,13 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
 from support import generated_digits
 
-# The images of generate(1000, seed=7). Whoever changes a shape or the way of drawing it puts the new digest here; on
-# machines and versions of NumPy that only read this, it must never differ.
+ROOT = Path(generated_digits.__file__).resolve().parents[1]
+
+# The images of generate(1000, seed=7). Whoever changes a shape or the way of drawing it puts the
+# new digest here; on machines and versions of NumPy that only read this, it must never differ.
 SHA256_OF_SEED_7 = "f40504b80711758de4eb2974570ae50fd1e7e88c95498d1e472f23aa40f0e152"
 
 PRINT_DIGEST = """
@@ -25,7 +25,7 @@ from support import generated_digits
 print(hashlib.sha256(generated_digits.generate(1000, seed=7)[0].tobytes()).hexdigest())
 """
 
-# Prints the instruction sets that this NumPy chooses from when it starts; the variable below switches them off.
+# Prints the instruction sets that this NumPy chooses from; a variable, below, switches them off.
 PRINT_FEATURES = """
 try:
     from numpy._core._multiarray_umath import __cpu_dispatch__
@@ -55,13 +55,19 @@ def centres(images):
     return np.stack([rows, columns], 1)
 
 
+@pytest.fixture
+def dice(request):
+    seed = request.config.getoption("--seed", None)
+    seed = random.randrange(10**6) if seed is None else seed
+    print(f"--seed {seed}")  # pytest shows it when a test fails
+    return random.Random(seed)
+
+
 @pytest.fixture(
     params=[0, 1, 2**32 - 1, None], ids=["seed 0", "seed 1", "largest seed", "random seed"]
 )
-def seed(request):
-    chosen = int.from_bytes(os.urandom(4), "little") if request.param is None else request.param
-    print("seed", chosen)  # pytest shows it when a test fails
-    return chosen
+def seed(request, dice):
+    return dice.randrange(2**32) if request.param is None else request.param
 
 
 def test_images_are_normalised_as_mnist(seed):
@@ -167,7 +173,7 @@ def empty(path):
 
 
 def random_bytes(path):
-    path.write_bytes(os.urandom(5000))
+    path.write_bytes(random.Random(0).randbytes(5000))
 
 
 def other_shapes(path):
