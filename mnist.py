@@ -6,12 +6,13 @@ tensorboard --logdir=mnist_example/      # another
 
 import collections
 
-import numpy as np
-
-import input_data
 from support import runs, summaries, terminal
 from support.settings import read_settings
 from support.tensorflow1 import tf
+
+import numpy as np
+
+import input_data
 
 # -------------------- the constants: change one, run again, compare (or by a flag: --epochs 500)
 

@@ -3,16 +3,15 @@
 Nothing in here imports a file that stands in front.
 """
 
-import pathlib
 import signal
 import sys
+from pathlib import Path
 
-# Ctrl-C while the imports still go on ends the program without a traceback; terminal.program has it
-# heeded from then on. Only a program of this project is ended so, not a notebook that imports one.
-_program = getattr(sys.modules["__main__"], "__file__", None)
-if (
-    _program
-    and pathlib.Path(_program).resolve().parent == pathlib.Path(__file__).resolve().parents[1]
-):
-    if "IPython" not in sys.modules:
+# While a program of this project still imports what it needs, Ctrl-C ends it without a traceback;
+# terminal.program has it heeded from then on. Notebooks and scripts of others keep their ways, and
+# so does a program that was started with Ctrl-C ignored.
+_PROGRAMS = [Path(__file__).resolve().parents[1] / name for name in ["mnist.py", "draw.py"]]
+_started = Path(getattr(sys.modules["__main__"], "__file__", None) or "").resolve()
+if _started in _PROGRAMS and "IPython" not in sys.modules:
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

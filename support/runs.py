@@ -176,7 +176,7 @@ class Run:
         with self._on_exit:
             try:
                 self._end("failed" if error else ending)
-            except (OSError, RuntimeError, tf.errors.OpError) as failure:
+            except Exception as failure:
                 error = error or failure
             problem = self._problem(tensorflow1.in_words(error))
             if problem:

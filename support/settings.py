@@ -1,23 +1,28 @@
 """The constants of mnist.py, or the flags that take their place, checked."""
 
 import argparse
-import ast
+import contextlib
 import math
 import os
 import tempfile
 from pathlib import Path
 
-from support.terminal import Problem
+from support.terminal import Problem, say
 
 NETWORKS = ["convolutional", "softmax"]
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse's parser, but one sentence instead of the whole usage when a flag is wrong."""
+    """argparse's parser, in the manners of this project, also where a notebook calls it."""
 
     def error(self, message):
-        """Raise Problem, with status 2."""
+        """Raise Problem, with status 2: one sentence instead of the whole usage."""
         raise Problem(f"{message[0].upper()}{message[1:]}; --help lists the flags.", status=2)
+
+    def print_help(self, file=None):
+        """Say what the flags are, and raise Problem, with status 0: nothing else is to be done."""
+        say(self.format_help())
+        raise Problem("", status=0)
 
 
 def read_settings(constants, flags=()):
@@ -29,44 +34,48 @@ def read_settings(constants, flags=()):
     value makes no sense.
     """
     file = Path(constants["__file__"]).resolve()
-    parser = Parser(
-        prog=file.name,
-        description=f"Each flag replaces the constant of the same name at the top of {file.name}.",
-        allow_abbrev=False,
-    )
-    for name, (meaning, _) in _RULES.items():
-        if name != "points":
-            standard = f"{meaning}; {constants[name.upper()]!r} if left out"
-            parser.add_argument(
-                f"--{name}",
-                type=_literal,
-                default=argparse.SUPPRESS,
-                metavar="VALUE",
-                help=standard,
-            )
-    given = vars(parser.parse_args([str(flag) for flag in flags]))
+    given = _read_flags(constants, flags, file.name)
     settings = {name: constants[name.upper()] for name in _RULES} | given
-    for name in ["data_dir", "logdir"]:
+    for name in _FOLDERS:
         if isinstance(settings[name], (str, os.PathLike)) and str(settings[name]):
             start = Path() if name in given else file.parent
-            settings[name] = start / Path(settings[name]).expanduser()
+            settings[name] = start / os.path.expanduser(settings[name])
     for name, value in settings.items():
         meaning, holds = _RULES[name]
         if not holds(value):
             shown = str(value) if isinstance(value, Path) else value
-            sentence = f"must be {meaning}, not {shown!r}."
+            sentence = f"must be {meaning}, not {shown!r}"
             if name in given:
-                raise Problem(f"--{name} {sentence[:-1]}; --help lists the flags.", status=2)
-            raise Problem(f"{name.upper()} at the top of {file.name} {sentence}")
+                raise Problem(f"--{name} {sentence}; --help lists the flags.", status=2)
+            raise Problem(f"{name.upper()} at the top of {file.name} {sentence}.")
     return argparse.Namespace(**settings)
 
 
-def _literal(text):
+def _read_flags(constants, flags, program):
+    """Return the settings that the flags name, {name: value}."""
+    parser = Parser(
+        prog=program,
+        description=f"Each flag replaces the constant of the same name at the top of {program}.",
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    for name, (meaning, _) in _RULES.items():
+        if name != "points":
+            parser.add_argument(
+                f"--{name}",
+                metavar="VALUE",
+                type=str if name in _FOLDERS else _number,
+                help=f"{meaning}; {constants[name.upper()]!r} if left out".replace("%", "%%"),
+            )
+    return vars(parser.parse_args([str(flag) for flag in flags]))
+
+
+def _number(text):
     """Return the number or None that a flag's text spells, or the text itself."""
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return text
+    for kind in [int, float]:
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return None if text == "None" else text
 
 
 def _is_whole(value, lowest=1, highest=math.inf):
@@ -78,11 +87,14 @@ def _is_rate(value):
 
 
 def _is_folder_or_free(path):
-    return isinstance(path, Path) and (path.is_dir() or not os.path.lexists(path))
+    # The system knows no names with a NUL in them, and says that they are free.
+    named = isinstance(path, Path) and "\0" not in str(path)
+    return named and (path.is_dir() or not os.path.lexists(path))
 
 
 def _is_writable(path):
     try:
+        str(path).encode()  # TensorFlow knows no names that are not text
         path.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path).close()
         return True
@@ -90,6 +102,7 @@ def _is_writable(path):
         return False
 
 
+_FOLDERS = ["data_dir", "logdir"]
 # What each setting must be, in words, and the test of it.
 _RULES = {
     "learning_rate": ("a number above 0 and below 1e38, such as 0.0001", _is_rate),
@@ -101,7 +114,7 @@ _RULES = {
         lambda value: value is None or _is_whole(value, 0, 2**32 - 1),
     ),
     "data_dir": ("a folder", _is_folder_or_free),
-    "logdir": ("a folder that can be written to", _is_writable),
+    "logdir": ("a folder that can be written to, whose name is text", _is_writable),
     "points": ("a whole number of points, 1 or more", _is_whole),
     "kernels": ("a whole number of kernels, 1 or more", _is_whole),
     "neurons": ("a whole number of neurons, 1 or more", _is_whole),

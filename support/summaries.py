@@ -6,10 +6,10 @@ import math
 import uuid
 from pathlib import Path
 
+from support.tensorflow1 import NotFinite, tf
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-
-from support.tensorflow1 import NotFinite, tf
 
 # TensorBoard's own modules import TensorFlow, and not quietly: they are imported where they are
 # used.

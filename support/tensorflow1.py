@@ -35,31 +35,33 @@ def _quiet():
     """
     try:
         terminal = os.dup(2)
-    except OSError:  # standard error is closed: nothing to keep quiet
-        yield
-        return
+    except OSError:  # it is closed, and the next file to be opened would get its number
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        terminal = os.dup(2)
     # In a group of its own, Ctrl-C does not reach it: start_new_session on Linux and macOS, the
     # flag on Windows.
-    apart = {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
     relay = subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", _RELAY],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=terminal,
         start_new_session=True,
-        **apart,
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
     )
     os.dup2(relay.stdin.fileno(), 2)
-    handlers = {}
+    handlers, asked = {}, []
 
-    def drop_text(number, frame):  # a program that was asked to end need not show it
-        os.write(2, _ALL_WELL)
-        signal.signal(number, handlers[number])
-        signal.raise_signal(number)
+    def note(number, frame):
+        asked.append(number)
+        if handlers[number] == signal.SIG_DFL:  # it ends the program, which need not show the text
+            os.write(2, _ALL_WELL)
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
 
     if threading.current_thread() is threading.main_thread():
         for number in [signal.SIGINT, signal.SIGTERM]:
-            handlers[number] = signal.signal(number, drop_text)
+            if signal.getsignal(number) != signal.SIG_IGN:
+                handlers[number] = signal.signal(number, note)
     try:
         yield
         with contextlib.suppress(OSError):  # the relay was ended from outside
@@ -73,6 +75,9 @@ def _quiet():
         with contextlib.suppress(OSError):
             relay.stdin.close()
         relay.wait()
+        # A notebook is interrupted only now: half a TensorFlow could not be imported once more.
+        for number in asked:
+            signal.raise_signal(number)
 
 
 # Fast kernels, which TensorFlow leaves off where a processor lacks AVX-512's instructions for
@@ -90,10 +95,8 @@ def device(seed):
     """Name what computes, "the CPU" or "a GPU", and make that heed a seed."""
     if not tf.config.list_physical_devices("GPU"):
         return "the CPU"
-    if seed is not None:
-        os.environ["TF_DETERMINISTIC_OPS"] = (
-            "1"  # else it would add numbers in another order each time
-        )
+    if seed is not None:  # else it would add numbers in another order each time
+        os.environ["TF_DETERMINISTIC_OPS"] = "1"
     return "a GPU"
 
 
@@ -124,24 +127,27 @@ def in_words(error):
     of another kind: then something is wrong with the program.
     """
     text = str(error)
-    if isinstance(error, UnicodeDecodeError):  # the system's words, in the encoding of a Windows
-        return OSError(
-            errno.EIO, "TensorFlow met an error of the system that it could not put into words"
-        )
+    if isinstance(error, UnicodeDecodeError):  # Windows' words, in the encoding of its language
+        return OSError(errno.EIO, "the system met an error that TensorFlow cannot put into words")
     if not isinstance(error, (RuntimeError, tf.errors.OpError)):
         return error
-    if isinstance(error, tf.errors.InvalidArgumentError) and re.search(
-        "(Nan|Inf).*histogram", text
-    ):
+    not_a_number = re.search("(Nan|Inf).*histogram", text)
+    if not_a_number and isinstance(error, tf.errors.InvalidArgumentError):
         return NotFinite("A number in the network is not finite any more")
+    told = _system_says(text)
+    if told:
+        return told
     if "OOM when allocating" in text or isinstance(error, tf.errors.ResourceExhaustedError):
-        if not _system_says(text):
-            return MemoryError("The memory does not suffice")
-    return _system_says(text) or error
+        return MemoryError("The memory does not suffice")
+    return error
 
 
 def _system_says(text):
     """The OSError whose words end a line of TensorFlow's many, as in "/runs/x; No space left"."""
+    # On Windows they stand before, and what follows is about another error of the same number.
+    windows = re.search(r" : ([^\r\n]+?)\.?\s*\n; ", text)
+    if windows:
+        return OSError(errno.EIO, windows[1])
     for code in errno.errorcode:
         if f"; {os.strerror(code)}" in text:
             return OSError(code, os.strerror(code))

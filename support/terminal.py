@@ -19,14 +19,14 @@ class Problem(Exception):
     """What keeps the program from going on, as a sentence for its user, and the exit status."""
 
     def __init__(self, sentence, status=1):
-        """Take the sentence, or "" where all is said already, and the status, 1 to 255."""
+        """Take the sentence, or "" where all is said already, and the status, 0 to 255."""
         super().__init__(sentence)
         self.status = status
 
 
 def program(main):
     """Give main the flags of the command line, and end with the exit status that fits."""
-    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # as support/__init__.py left it
         signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(_status(getattr(main, "__wrapped__", main), sys.argv[1:]))
 
@@ -58,7 +58,7 @@ def _status(main, flags):
         return 128 + signal.SIGINT
 
 
-# ------------------------------------------------------------------------------------- sentences
+# -------------------------------------------------------------------------------------- sentences
 
 
 def say(sentence):
@@ -67,9 +67,10 @@ def say(sentence):
 
 
 def _write(stream, text):
+    """Write a text to a stream as far as that can show it, and go on where nothing can be shown."""
     if stream is None:  # as in a program without a console
         return
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError):  # ValueError: the stream was closed
         try:
             stream.write(text)
         except UnicodeEncodeError:  # a console that cannot show a character of a folder's name
@@ -81,7 +82,7 @@ def _write(stream, text):
 def short(path):
     """Spell a path as one would type it here: relative when it lies below the current folder."""
     path = Path(os.path.abspath(path))
-    with contextlib.suppress(ValueError):  # not below it, or on another drive
+    with contextlib.suppress(ValueError, OSError):  # not below it; on another drive; it is deleted
         path = path.relative_to(Path.cwd())
     return path.as_posix()
 
@@ -94,7 +95,7 @@ def quoted(word):
     return f'"{word}"' if os.name == "nt" else shlex.quote(word)
 
 
-# ------------------------------------------------------------------------------------- the bar
+# ---------------------------------------------------------------------------------------- the bar
 
 
 class _Patient:
@@ -108,43 +109,34 @@ class _Patient:
     def flush(self):
         pass  # each write has brought its text out
 
-    def isatty(self):
-        return bool(sys.stderr) and sys.stderr.isatty()
 
-    def fileno(self):
-        return sys.stderr.fileno()
+def is_watched():
+    """Tell whether somebody watches standard error; notebooks and PyCharm show it, no terminals."""
+    if "ipykernel" in sys.modules or "PYCHARM_HOSTED" in os.environ:
+        return True
+    # IDLE says that it is a terminal, but cannot go back to the start of a line.
+    return bool(sys.stderr) and sys.stderr.isatty() and "idlelib" not in sys.modules
+
+
+def bar(**options):
+    """Make a tqdm on standard error, whatever that can show; options: what tqdm takes besides."""
+    # Windows' consoles with Chinese fonts draw the finer blocks as wide as two letters.
+    return tqdm(file=_Patient(), ascii=True if os.name == "nt" else None, **options)
 
 
 def progress_bar(steps):
-    """Make a bar for so many steps; in a file, tqdm writes it three times, to keep that short."""
-    error = _Patient()
-    options = {
-        "total": steps,
-        "file": error,
-        "bar_format": "{percentage:3.0f}%|{bar}| {n}/{total} [{elapsed}<{remaining}{postfix}]",
-        # Windows' consoles with Chinese fonts draw the finer blocks as wide as two letters.
-        "ascii": True if os.name == "nt" else None,
-    }
-    if error.isatty():
-        columns, lines = (
-            shutil.get_terminal_size()
-        )  # Python 3.10 says 0 where a terminal does not tell
-        return tqdm(ncols=columns or 80, nrows=lines or 24, **options)
-    if "ipykernel" in sys.modules or os.environ.get(
-        "PYCHARM_HOSTED"
-    ):  # they show a bar, without being a terminal
-        return tqdm(ncols=80, mininterval=0.5, **options)
-    return tqdm(
-        ncols=100,
-        delay=1e-6,
-        mininterval=0,
-        miniters=steps // 3 + 1,
-        maxinterval=math.inf,
-        **options,
-    )
+    """Make a bar for so many steps; in a file, it is written three times, to keep that short."""
+    words = "{percentage:3.0f}%|{bar}| {n}/{total} [{elapsed}<{remaining}{postfix}]"
+    if is_watched():
+        columns, lines = shutil.get_terminal_size()  # 0 in Python 3.10, where it is not known
+        seldom = {"ncols": columns or 80, "nrows": lines or 24}
+    else:
+        seldom = {"ncols": 100, "delay": 1e-6, "mininterval": 0, "maxinterval": math.inf}
+        seldom["miniters"] = steps // 3 + 1
+    return bar(total=steps, bar_format=words, **seldom)
 
 
-# ------------------------------------------------------------------------------------- signals
+# ---------------------------------------------------------------------------------------- signals
 
 
 @contextlib.contextmanager
@@ -159,9 +151,8 @@ def noted_signals():
     if threading.current_thread() is threading.main_thread():
         for name in ["SIGINT", "SIGTERM", "SIGHUP"]:
             number = getattr(signal, name, None)  # Windows has no SIGHUP
-            if (
-                number and signal.getsignal(number) != signal.SIG_IGN
-            ):  # nohup ignores SIGHUP, and means it
+            # nohup ignores SIGHUP, and means it.
+            if number and signal.getsignal(number) != signal.SIG_IGN:
                 handlers[number] = signal.signal(number, lambda number, frame: noted.append(number))
     try:
         yield noted
