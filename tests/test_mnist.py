@@ -110,15 +110,15 @@ def test_default_run_can_be_rebuilt(default_run, mnist_data):
 def test_default_run_has_histograms_of_what_a_layer_is(default_run):
     train = events(default_run.folder / "train")
     for scope, sizes in LAYERS.items():
-        for tag, size in zip([f"{scope}/weight", f"{scope}/bias"], sizes, strict=True):
+        for tag, size in zip([f"network/{scope}/weight", f"network/{scope}/bias"], sizes, strict=True):
             histograms = train.Histograms(tag)
             assert [event.step for event in histograms] == list(range(0, 2001, 100))
             assert all(event.histogram_value.num == size for event in histograms)
-        assert len(train.Histograms(f"{scope}/activation")) == 21
-    first = train.Histograms("fc1/weight")[0].histogram_value
+        assert len(train.Histograms(f"network/{scope}/activation")) == 21
+    first = train.Histograms("network/fc1/weight")[0].histogram_value
     # A normal distribution of deviation 0.1, cut off at 0.2, has a deviation of 0.088.
     assert np.sqrt(first.sum_squares / first.num) == pytest.approx(0.088, abs=0.001)
-    assert first.max <= 0.2 and train.Histograms("conv/activation")[-1].histogram_value.min >= 0
+    assert first.max <= 0.2 and train.Histograms("network/conv/activation")[-1].histogram_value.min >= 0
     scopes = {node.name.split("/")[0] for node in train.Graph().node}
     assert {"input", "conv", "fc1", "fc2", "loss", "accuracy", "train"} <= scopes
 
@@ -151,8 +151,8 @@ def test_softmax_network(run_here, tmp_path):
     assert name == "lr=0.002,epochs=600,softmax,generated-digits"
     assert curve(tmp_path / "runs" / name / "test", "accuracy")[600] > 0.8
     tags = events(tmp_path / "runs" / name / "train").Tags()["histograms"]
-    assert set(tags) >= {"fc/weight", "fc/bias", "fc/activation"}
-    assert not any(tag.startswith(("conv", "fc1")) for tag in tags)
+    assert set(tags) >= {f"network/fc/{kind}" for kind in ["weight", "bias", "activation"]}
+    assert not any(re.search("conv|fc1", tag) for tag in tags)
 
 
 def test_seed_repeats_a_run_to_the_last_bit(run_here, small_data, tmp_path):
@@ -309,7 +309,7 @@ def test_edited_copy(tmp_path, small_data):
     assert "600 images to learn from, 300 to test it on" in out
     assert run_folders(copy / "mine") == ["lr=0.02,epochs=3,other-digits"]
     folder = copy / "mine" / "lr=0.02,epochs=3,other-digits"
-    assert "more/weight" in events(folder / "train").Tags()["histograms"]
+    assert "network/more/weight" in events(folder / "train").Tags()["histograms"]
 
     status, out, err = run({r"^EPOCHS = \S+": "EPOCHS = 'three'"})
     assert (status, out) == (1, "") and err.count("\n") == 1 and "EPOCHS" in err and "three" in err
