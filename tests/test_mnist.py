@@ -109,16 +109,19 @@ def test_default_run_can_be_rebuilt(default_run, mnist_data):
 
 def test_default_run_has_histograms_of_what_a_layer_is(default_run):
     train = events(default_run.folder / "train")
+    histograms = {tag: train.Histograms(tag) for tag in train.Tags()["histograms"]}
     for scope, sizes in LAYERS.items():
-        for tag, size in zip([f"network/{scope}/weight", f"network/{scope}/bias"], sizes, strict=True):
-            histograms = train.Histograms(tag)
-            assert [event.step for event in histograms] == list(range(0, 2001, 100))
-            assert all(event.histogram_value.num == size for event in histograms)
-        assert len(train.Histograms(f"network/{scope}/activation")) == 21
-    first = train.Histograms("network/fc1/weight")[0].histogram_value
+        for kind in ["weight", "bias", "activation"]:
+            steps = [event.step for event in histograms[f"network/{scope}/{kind}"]]
+            assert steps == list(range(0, 2001, 100))
+        for kind, size in zip(["weight", "bias"], sizes, strict=True):
+            values = histograms[f"network/{scope}/{kind}"]
+            assert {event.histogram_value.num for event in values} == {size}
+    weights = histograms["network/fc1/weight"][0].histogram_value
     # A normal distribution of deviation 0.1, cut off at 0.2, has a deviation of 0.088.
-    assert np.sqrt(first.sum_squares / first.num) == pytest.approx(0.088, abs=0.001)
-    assert first.max <= 0.2 and train.Histograms("network/conv/activation")[-1].histogram_value.min >= 0
+    assert np.sqrt(weights.sum_squares / weights.num) == pytest.approx(0.088, abs=0.001)
+    assert weights.max <= 0.2
+    assert histograms["network/conv/activation"][-1].histogram_value.min >= 0  # after ReLU
     scopes = {node.name.split("/")[0] for node in train.Graph().node}
     assert {"input", "conv", "fc1", "fc2", "loss", "accuracy", "train"} <= scopes
 

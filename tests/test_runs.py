@@ -282,7 +282,7 @@ def test_bar_shows_a_mean_that_does_not_jump(new_run, capsys):
     said = re.findall(
         r"(\d+)/400 .*?loss ([\d.]+), test accuracy ([\d.]+)%", capsys.readouterr()[1]
     )
-    # The tests at 110, 115, ... 130 have 0%, 5%, 0%, 5%, 0%; those at 245, 250, ... 265 begin with 5%.
+    # Tests at 110, 115, ... 130 gave 0%, 5%, 0%, 5%, 0%; those at 245, 250, ... 265 begin with 5%.
     assert said == [("134", "2", "2.0"), ("268", "2", "3.0"), ("400", "1.25", "0.0")]
 
 
