@@ -1,299 +1,246 @@
-"""What a learner sees in TensorBoard: the real server, asked through its own HTTP interface and in a browser."""
+"""What a learner sees in TensorBoard: the real server, asked by HTTP, and in a real browser."""
 
 import contextlib
+import functools
 import io
 import json
-import os
 import re
-import socket
 import subprocess
-import sys
-import time
 import urllib.error
-import urllib.parse
-import urllib.request
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import OFFLINE, PROJECT
+import forked
+import input_data
+import mnist
+from helpers import PROJECT, curve, smoothed, wait_for
+from mnist import tf
+from support import runs, summaries
 
-CONVOLUTIONAL = "convolutional,lr=0.001,epochs=130,generated-digits"
-SOFTMAX = "softmax,lr=0.001,epochs=110,generated-digits"
-
-
-@contextlib.contextmanager
-def tensorboard(logdir):
-    """A function that asks a TensorBoard of its own for a path and returns the parsed JSON, or the bytes."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "tensorboard.main",
-            "--logdir",
-            str(logdir),
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(port),
-            "--reload_interval",
-            "1",
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    address = f"http://127.0.0.1:{port}"
-
-    def ask(path, body=None, parsed=True, **parameters):
-        query = urllib.parse.urlencode(parameters)
-        data = None if body is None else json.dumps(body).encode()
-        address_and_query = f"{address}/data/{path}" + (f"?{query}" if query else "")
-        request = urllib.request.Request(
-            address_and_query, data, {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            content = answer.read()
-        return json.loads(content) if parsed else content
-
-    ask.address = address
-    try:
-        wait_for(lambda: ask("environment"), 60)
-        yield ask
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-
-
-def wait_for(question, seconds):
-    """The first answer that is not empty; fails when there is none in time."""
-    deadline = time.monotonic() + seconds
-    answer = None
-    while not answer and time.monotonic() < deadline:
-        with contextlib.suppress(urllib.error.URLError, ConnectionError):
-            answer = question()
-        if not answer:
-            time.sleep(0.3)
-    assert answer, f"no answer within {seconds} s"
-    return answer
+CONVOLUTIONAL = "lr=0.001,epochs=60,generated-digits"
+SOFTMAX = "lr=0.01,epochs=150,softmax,generated-digits"
+MOMENTS = [0, 1, 3, 6, 12, 24, 36, 48, 60]  # when the layers of the first are looked at
 
 
 @pytest.fixture(scope="module")
-def logdir(tmp_path_factory, generated_data):
-    """Two experiments, run as a learner would run them."""
-    logdir = tmp_path_factory.mktemp("runs")
-    for network, epochs in [("convolutional", 130), ("softmax", 110)]:
-        subprocess.run(
-            [
-                sys.executable,
-                PROJECT / "mnist.py",
-                "--learning_rate",
-                "0.001",
-                "--epochs",
-                str(epochs),
-                "--network",
-                network,
-                "--data_dir",
-                generated_data,
-                "--logdir",
-                logdir,
-            ],
-            check=True,
-            capture_output=True,
-            env=os.environ | OFFLINE,
-        )
-    assert sorted(path.name for path in logdir.iterdir()) == [CONVOLUTIONAL, SOFTMAX]
-    return logdir
+def ask(tensorboard, generated_data, tmp_path_factory):
+    """Asks a TensorBoard that shows two experiments; others may come and go beside them."""
+    folders = ["--data_dir", generated_data, "--logdir", tensorboard.logdir]
+    for flags in [
+        ["--epochs", 60, "--learning_rate", 0.001, "--seed", 1],
+        ["--epochs", 150, "--learning_rate", 0.01, "--network", "softmax"],
+    ]:
+        status, said = forked.run([*folders, *flags], tmp_path_factory.mktemp("said") / "said")
+        assert status == 0, said
+    parts = {f"{name}/{part}" for name in [CONVOLUTIONAL, SOFTMAX] for part in ["train", "test"]}
+    wait_for(lambda: parts <= set(tensorboard("runs")))
+    wait_for(lambda: f"{CONVOLUTIONAL}/test" in tensorboard("plugin/images/tags"))
+    wait_for(lambda: steps_of(tensorboard, SOFTMAX)[-1:] == [150])
+    return tensorboard
 
 
-@pytest.fixture(scope="module")
-def ask(logdir):
-    with tensorboard(logdir) as ask:
-        wait_for(lambda: len(ask("runs")) == 4, 60)
-        wait_for(lambda: f"{SOFTMAX}/test" in ask("plugin/images/tags"), 60)
-        yield ask
+def steps_of(ask, name):
+    with contextlib.suppress(urllib.error.HTTPError):  # it does not know the run yet
+        points = ask("plugin/scalars/scalars", run=f"{name}/test", tag="accuracy")
+        return [step for _, step, _ in points]
+    return []
 
 
 def picture(ask, run, tag, index):
-    """The picture of a tag, as an array, and its step."""
-    steps = ask("plugin/images/images", run=run, tag=tag, sample=0)
-    content = ask("plugin/images/individualImage?" + steps[index]["query"], parsed=False)
-    return np.asarray(Image.open(io.BytesIO(content))), steps[index]["step"]
+    """Return a picture of a tag, as an array, and its step."""
+    pictures = ask("plugin/images/images", run=run, tag=tag, sample=0)
+    content = ask("plugin/images/individualImage?" + pictures[index]["query"], parsed=False)
+    return np.asarray(Image.open(io.BytesIO(content))), pictures[index]["step"]
+
+
+# ---------------------------------------------------------------------------------------- tabs
 
 
 def test_scalars(ask):
-    for name, last in [(CONVOLUTIONAL, 130), (SOFTMAX, 110)]:
+    for name, last in [(CONVOLUTIONAL, 60), (SOFTMAX, 150)]:
         curves = {}
         for part in ["train", "test"]:
             for tag in ["accuracy", "loss"]:
                 points = ask("plugin/scalars/scalars", run=f"{name}/{part}", tag=tag)
                 curves[part, tag] = {step: value for _, step, value in points}
-        assert (
-            list(curves["train", "loss"])
-            == list(curves["train", "accuracy"])
-            == list(range(10, last + 1, 10))
-        )
-        assert (
-            list(curves["test", "loss"])
-            == list(curves["test", "accuracy"])
-            == [*range(0, last, 100), last]
-        )
+        for tag in ["accuracy", "loss"]:
+            assert list(curves["train", tag]) == list(range(last))
+            assert list(curves["test", tag]) == list(range(0, last + 1, 5))
         assert curves["test", "accuracy"][last] > 0.5 > curves["test", "accuracy"][0]
         assert curves["test", "loss"][last] < curves["test", "loss"][0]
 
 
+def test_accuracy_and_loss_come_first(ask):
+    """TensorBoard sorts the tags' groups by name, and opens two."""
+    for path in ["plugin/scalars/tags", "plugin/images/tags", "plugin/histograms/tags"]:
+        for part in ["train", "test"]:
+            tags = set(ask(path).get(f"{CONVOLUTIONAL}/{part}", ())) - {"accuracy", "loss"}
+            assert all(tag.split("/")[0] > "loss" for tag in tags), tags
+
+
 def test_histograms_and_distributions(ask):
     tags = ask("plugin/histograms/tags")
-    assert set(tags[f"{SOFTMAX}/train"]) == {"fc/Weights", "fc/Biases"}
-    layers = {
-        f"{layer}/{kind}" for layer in ["conv", "fc1", "fc2"] for kind in ["Weights", "Biases"]
-    }
-    assert set(tags[f"{CONVOLUTIONAL}/train"]) == layers
-    for tag in layers:
-        histograms = ask("plugin/histograms/histograms", run=f"{CONVOLUTIONAL}/train", tag=tag)
-        assert [step for _, step, _ in histograms] == [0, 100, 130]
+    layers = {CONVOLUTIONAL: ["conv", "fc1", "fc2"], SOFTMAX: ["fc"]}
+    for name, scopes in layers.items():
+        kinds = ["network/{}/weight", "network/{}/bias", "network/{}/activation"]
+        moved = ["moved since step 0/{}/Weights", "moved since step 0/{}/Biases"]
+        expected = {kind.format(scope) for scope in scopes for kind in kinds + moved}
+        assert set(tags[f"{name}/train"]) == expected
+    for tag in tags[f"{CONVOLUTIONAL}/train"]:
+        query = {"run": f"{CONVOLUTIONAL}/train", "tag": tag}
+        histograms = ask("plugin/histograms/histograms", **query)
+        steps = MOMENTS if tag.startswith("moved") else list(range(0, 61, 3))
+        assert [step for _, step, _ in histograms] == steps
         assert histograms[0][2] != histograms[-1][2]  # it has learned
-        distributions = ask(
-            "plugin/distributions/distributions", run=f"{CONVOLUTIONAL}/train", tag=tag
+        distributions = ask("plugin/distributions/distributions", **query)
+        assert [step for _, step, _ in distributions] == steps
+
+
+def test_movement_of_the_weights(ask):
+    """A needle at 0 that spreads, in the first step by the learning rate, as Adam does."""
+    run = f"{CONVOLUTIONAL}/train"
+    for variable in ["conv/Weights", "fc1/Weights", "fc2/Biases"]:
+        tag = f"moved since step 0/{variable}"
+        reach = []
+        for _, _, bars in ask("plugin/histograms/histograms", run=run, tag=tag):
+            reach.append(max(max(-left, right) for left, right, count in bars if count))
+        assert reach[0] < 1e-6 and reach[1] == pytest.approx(0.001, rel=0.1)
+        assert reach[-1] > 1.5 * reach[1]
+
+
+def test_dead_relus(ask):
+    for layer, limit in [("conv", 0.2), ("fc1", 0.7)]:
+        points = ask(
+            "plugin/scalars/scalars",
+            run=f"{CONVOLUTIONAL}/train",
+            tag=f"share of dead ReLUs/{layer}",
         )
-        assert [step for _, step, _ in distributions] == [0, 100, 130]
+        assert [step for _, step, _ in points] == list(range(0, 61, 3))
+        assert all(0 <= share <= limit for _, _, share in points)
+    assert not any("ReLU" in tag for tag in ask("plugin/scalars/tags")[f"{SOFTMAX}/train"])
 
 
-def test_kernels_form_out_of_noise(ask):
-    steps = ask(
-        "plugin/images/images", run=f"{CONVOLUTIONAL}/train", tag="conv/kernels/image", sample=0
+def test_kernels_at_ten_moments_or_fewer(ask):
+    """The first among them, so that the slider shows how they change."""
+    run, tag = f"{CONVOLUTIONAL}/train", "network/conv/kernels"
+    pictures = ask("plugin/images/images", run=run, tag=tag, sample=0)
+    assert [entry["step"] for entry in pictures] == MOMENTS
+    first, last = (picture(ask, run, tag, index)[0] for index in (0, -1))
+    assert first.shape[:2] == last.shape[:2] and first.shape[0] == first.shape[1]
+    assert 300 < len(first) <= summaries.PICTURE
+    assert len(np.unique(first)) > 50 and np.mean(first != last) > 0.2
+    assert not any(
+        "kernels" in tag for tag in ask("plugin/images/tags").get(f"{SOFTMAX}/train", ())
     )
-    assert [step["step"] for step in steps] == [0, 100, 130]
-    first, last = (
-        picture(ask, f"{CONVOLUTIONAL}/train", "conv/kernels/image", index)[0] for index in (0, -1)
-    )
-    assert first.shape[:2] == last.shape[:2] == (232, 232)
-    for kernel in [
-        last[y : y + 58, x : x + 58] for y in range(0, 232, 58) for x in range(0, 232, 58)
-    ]:
-        weights = kernel[4:54, 4:54].reshape(5, 10, 5, 10, -1)
-        assert np.ptp(weights, axis=(1, 3)).max() == 0  # each weight is a square of one grey
-        assert len(np.unique(weights)) > 10  # not blank
-    assert np.mean(first != last) > 0.3
 
 
-def test_mistakes_and_confusion_matrix(ask, logdir, generated_data):
-    for tag, size in [("mistakes", (440, 704)), ("confusion", (508, 508))]:
-        steps = ask("plugin/images/images", run=f"{CONVOLUTIONAL}/test", tag=tag, sample=0)
-        assert [step["step"] for step in steps] == [0, 100, 130]
-        pixels, step = picture(ask, f"{CONVOLUTIONAL}/test", tag, -1)
-        assert step == 130 and pixels.shape[:2] == size
-        assert len(np.unique(pixels)) > 20
+def test_mistakes_and_confusion_matrix(ask, generated_data):
+    run = f"{CONVOLUTIONAL}/test"
+    for tag in ["mistakes/most confident", "mistakes/confusion matrix"]:
+        assert [
+            entry["step"] for entry in ask("plugin/images/images", run=run, tag=tag, sample=0)
+        ] == [60]
+        pixels, _ = picture(ask, run, tag, -1)
+        assert pixels.shape[1] <= summaries.PICTURE and len(np.unique(pixels)) > 20
 
-    # The first tile is, pixel by pixel, the digit that the trained network gets wrong most confidently.
-    import mnist
-
-    tf = mnist.tf
-    test = mnist.input_data.read_data_sets(generated_data, fake_data=True).test
+    # The first tile is, pixel by pixel, the digit that the network gets wrong most confidently.
+    test = input_data.read_data_sets(generated_data, fake_data=True).test
+    (found,) = [entry for entry in runs.find(ask.logdir) if entry["run"] == CONVOLUTIONAL]
     with tf.Graph().as_default(), tf.Session() as session:
         images = tf.placeholder(tf.float32, [None, 784])
-        probabilities = tf.nn.softmax(mnist.NETWORKS["convolutional"](images))
-        tf.train.Saver().restore(session, str(logdir / CONVOLUTIONAL / "model.ckpt-130"))
+        probabilities = tf.nn.softmax(mnist.convolutional(images, 16, 1024))
+        tf.train.Saver().restore(session, found["checkpoint"])
         answers = np.concatenate(
             [session.run(probabilities, {images: part}) for part in np.split(test.images, 10)]
         )
     confidence = np.where(answers.argmax(axis=1) == test.labels, 0, answers.max(axis=1))
     worst = test.images[confidence.argmax()].reshape(28, 28) * 255
-    pixels, _ = picture(ask, f"{CONVOLUTIONAL}/test", "mistakes", -1)
-    tile = pixels[2:86, 2:86].reshape(28, 3, 28, 3, -1)[:, 1, :, 1, 0]
+    pixels, _ = picture(ask, run, "mistakes/most confident", -1)
+    tile = pixels[1:57, 1:57].reshape(28, 2, 28, 2, -1)[:, 1, :, 1, 0]
     np.testing.assert_allclose(tile, worst, atol=1)
 
 
-def test_pictures_tell_the_truth():
-    """Against a classifier whose answers are known: eight mistakes in all, of known confidence."""
-    from support import summaries
-
-    labels = np.arange(100) % 10
-    logits = np.eye(10)[labels] * 5
-    for index, place in enumerate(
-        range(0, 80, 10)
-    ):  # eight of the ten 0s are read as 7, ever more confidently
-        logits[place] = np.eye(10)[7] * (1 + index)
-    images = np.zeros((100, 784), np.float32)
-    images[np.arange(100), np.arange(100)] = 1  # image i has its only white pixel at i
-    table = np.asarray(summaries.confusion(labels, logits.argmax(axis=1)))
-    cells = table[68:, 68:].reshape(10, 44, 10, 44, 3)[:, 4, :, 4].astype(int)
-    white = (cells == 255).all(axis=2)
-    expected = np.ones((10, 10), bool)
-    expected[np.arange(10), np.arange(10)] = expected[0, 7] = False
-    assert (white == expected).all()
-    assert (
-        cells[0, 7, 0] > cells[0, 7, 2] and cells[1, 1, 2] > cells[1, 1, 0]
-    )  # red is wrong, blue is right
-
-    tiles = np.asarray(summaries.mistakes(images, labels, logits))
-    for place, index in enumerate([70, 60, 50, 40, 30, 20, 10, 0]):
-        tile = tiles[2:86, place * 88 + 2 : place * 88 + 86][1::3, 1::3]
-        assert np.argwhere(tile.ravel() == 255).tolist() == [[index]]
-    assert len(np.unique(tiles[112:])) == 1  # eight mistakes, so the other rows stay empty
-
-
 def test_hyperparameters(ask):
-    body = {"experimentName": ""}
-    experiment = ask("plugin/hparams/experiment", body)
-    assert {info["name"] for info in experiment["hparamInfos"]} >= {
-        "learning_rate",
-        "epochs",
-        "network",
-        "batch_size",
-    }
+    """A row for each run, learning rate and epochs first, the accuracy in sight."""
+    experiment = ask("plugin/hparams/experiment", {"experimentName": ""})
+    columns = [info["name"] for info in experiment["hparamInfos"]]
+    assert sorted(columns) == ["batch_size", "epochs", "learning_rate", "network"]
+    metrics = [metric["name"] for metric in experiment["metricInfos"]]
+    assert [metric["tag"] for metric in metrics] == ["accuracy", "loss"]
     body = {
         "experimentName": "",
         "allowedStatuses": ["STATUS_SUCCESS"],
         "startIndex": 0,
-        "sliceSize": 10,
-        "colParams": [{"metric": metric["name"]} for metric in experiment["metricInfos"]],
+        "sliceSize": 100,
+        "colParams": [{"metric": metric} for metric in metrics],
     }
-    groups = {
-        group["name"]: group
-        for group in ask("plugin/hparams/session_groups", body)["sessionGroups"]
-    }
-    assert set(groups) == {CONVOLUTIONAL, SOFTMAX}
-    for name, group in groups.items():
-        assert group["hparams"]["learning_rate"] == 0.001 and group["hparams"]["batch_size"] == 100
-        assert group["hparams"]["network"] == name.split(",")[0]
-        metrics = {metric["name"]["tag"]: metric["value"] for metric in group["metricValues"]}
+    rows = ask("plugin/hparams/session_groups", body)["sessionGroups"]
+    for name, network in [(CONVOLUTIONAL, "conv 16, fc1 1024"), (SOFTMAX, "softmax")]:
+        (row,) = [row for row in rows if row["name"].split()[0] == name]
+        rate, epochs = (float(re.search(f"{key}=([^,]+)", name)[1]) for key in ["lr", "epochs"])
+        assert row["hparams"] == {
+            "learning_rate": rate,
+            "epochs": epochs,
+            "batch_size": 100,
+            "network": network,
+        }
+        shown = {metric["name"]["tag"]: metric["value"] for metric in row["metricValues"]}
         for tag in ["accuracy", "loss"]:
             last = ask("plugin/scalars/scalars", run=f"{name}/test", tag=tag)[-1]
-            assert metrics[tag] == pytest.approx(last[2]) and group["hparams"]["epochs"] == last[1]
+            assert shown[tag] == pytest.approx(last[2]) and last[1] == epochs
+
+
+def test_runs_of_one_name_have_rows_of_their_own(ask, tmp_path, generated_data):
+    """In two log folders, such as the reference beside the learner's own."""
+    for _ in range(2):
+        flags = ["--network", "softmax", "--epochs", 1, "--data_dir", generated_data]
+        assert forked.run([*flags, "--logdir", tmp_path / "one"], tmp_path / "said")[0] == 0
+    name = "lr=0.0001,epochs=1,softmax,generated-digits"
+    (tmp_path / "two").mkdir()
+    (tmp_path / "one" / f"{name},2").rename(tmp_path / "two" / name)
+    link = ask.logdir / "twice"
+    link.symlink_to(tmp_path, target_is_directory=True)
+    try:
+        body = {
+            "experimentName": "",
+            "allowedStatuses": ["STATUS_SUCCESS"],
+            "startIndex": 0,
+            "sliceSize": 100,
+        }
+
+        def rows():
+            groups = ask("plugin/hparams/session_groups", body).get("sessionGroups", [])
+            return [row for row in groups if row["name"].startswith(name)]
+
+        wait_for(lambda: len(rows()) == 2)
+    finally:
+        link.unlink()
 
 
 def test_projector(ask, generated_data):
     run = f"{CONVOLUTIONAL}/test"
-    assert ask("plugin/projector/runs") == [run]
+    assert run in ask("plugin/projector/runs")
+    assert f"{SOFTMAX}/test" not in ask("plugin/projector/runs")
     (config,) = ask("plugin/projector/info", run=run)["embeddings"]
-    assert config["tensorShape"] == [1024, 1024]
+    assert config["tensorShape"] == [1024, summaries.COMPONENTS]
     name = config["tensorName"]
-    points = np.frombuffer(
-        ask("plugin/projector/tensor", run=run, name=name, parsed=False), "<f4"
-    ).reshape(1024, 1024)
-    assert (points >= 0).all() and (points.std(axis=0) > 0).mean() > 0.5  # what a ReLU lets through
-
-    import input_data
-
+    about = functools.partial(ask, run=run, name=name, parsed=False)
+    points = np.frombuffer(about("plugin/projector/tensor"), "<f4").reshape(1024, -1)
+    spread = points.std(axis=0)
+    assert points.shape[1] == summaries.COMPONENTS
+    assert spread[-1] > 0 and (np.diff(spread) <= 1e-3 * spread[0]).all()  # the widest first
     test = input_data.read_data_sets(generated_data, fake_data=True).test
-    lines = ask("plugin/projector/metadata", run=run, name=name, parsed=False).decode().splitlines()
-    assert lines[0].split("\t")[0] == "digit"
-    assert [int(line.split("\t")[0]) for line in lines[1:]] == test.labels[:1024].tolist()
-    sprite = np.asarray(
-        Image.open(
-            io.BytesIO(ask("plugin/projector/sprite_image", run=run, name=name, parsed=False))
-        )
-    )
+    heading, *lines = about("plugin/projector/metadata").decode().splitlines()
+    assert heading.split("\t")[0] == "digit"
+    assert [int(line.split("\t")[0]) for line in lines] == test.labels[:1024].tolist()
+    sprite = np.asarray(Image.open(io.BytesIO(about("plugin/projector/sprite_image"))))
     assert sprite.shape == (896, 896)
     for index in [0, 33, 1023]:
         tile = sprite[index // 32 * 28 :, index % 32 * 28 :][:28, :28]
-        np.testing.assert_allclose(
-            255 - tile.astype(int), test.images[index].reshape(28, 28) * 255, atol=1
-        )
+        digit = test.images[index].reshape(28, 28) * 255
+        np.testing.assert_allclose(255 - tile.astype(int), digit, atol=1)
 
 
 def test_graph(ask):
@@ -304,85 +251,81 @@ def test_graph(ask):
     assert len(top) <= 14, top
     # What belongs to the optimizer stands in its own scope, none of it in a layer's.
     assert any(name.startswith("train/") and "Adam" in name for name in names)
-    assert not any(
-        re.search("Adam|gradient", name) for name in names if not name.startswith("train/")
-    )
+    others = [name for name in names if not name.startswith("train/")]
+    assert not any(re.search("Adam|gradient", name) for name in others)
 
 
-def test_growing_run_is_seen_growing(start, tmp_path):
-    process = start("--epochs", "100000", "--network", "softmax")
-    (tmp_path / "runs").mkdir(exist_ok=True)
-    with tensorboard(tmp_path / "runs") as ask:
-        run = "softmax,lr=0.0001,epochs=100000,generated-digits/test"
-
-        def steps():
-            with contextlib.suppress(urllib.error.HTTPError):
-                return [
-                    step for _, step, _ in ask("plugin/scalars/scalars", run=run, tag="accuracy")
-                ]
-
-        first = wait_for(steps, 60)
-        wait_for(lambda: (steps() or [0])[-1] > first[-1], 30)
-        assert process.poll() is None  # it was still training
-        process.terminate()
-
-
-def test_folder_stays_small(logdir):
-    files = [
-        path
-        for path in (logdir / CONVOLUTIONAL).rglob("*")
-        if path.is_file() and "model.ckpt" not in path.name
-    ]
-    assert sum(path.stat().st_size for path in files) < 8e6
+def test_growing_run_is_seen_growing(tensorboard, tmp_path, generated_data):
+    folders = ["--data_dir", generated_data, "--logdir", tmp_path / "runs"]
+    flags = ["--epochs", 10**6, "--network", "softmax"]
+    (tmp_path / "runs").mkdir()
+    link = tensorboard.logdir / "growing"
+    link.symlink_to(tmp_path / "runs", target_is_directory=True)
+    process = forked.start([*folders, *flags])
+    try:
+        name = "growing/lr=0.0001,epochs=1000000,softmax,generated-digits"
+        first = wait_for(lambda: steps_of(tensorboard, name))
+        wait_for(lambda: steps_of(tensorboard, name)[-1:] > first[-1:])
+        assert process.is_alive()  # it was still training
+    finally:
+        process.kill()
+        process.join()
+        link.unlink()
 
 
-# ------------------------------------------------------------------------------------------------ the reference run
+def test_default_run_is_small_on_the_disk(default_run):
+    """Events and pictures, without the checkpoint and the projector."""
+    files = default_run.folder.glob("t*/events*")
+    assert sum(path.stat().st_size for path in files) < 1.2e6
 
 
-def test_reference_run_shows_what_the_defaults_give(tmp_path):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    import mnist
-    from support import summaries
+# ------------------------------------------------------------------------------ the reference run
 
+
+def test_reference_run_shows_what_the_defaults_give():
     reference = PROJECT / "mnist_example" / "reference"
-    (run,) = [path.parent for path in reference.glob("*/test")]
-    assert run.name == f"{mnist.NETWORK},lr={mnist.LEARNING_RATE},epochs={mnist.EPOCHS}"
     tracked = subprocess.run(
         ["git", "ls-files", "-z", reference], cwd=PROJECT, capture_output=True, text=True
     )
-    files = [PROJECT / name for name in tracked.stdout.split("\0") if name] or list(
-        reference.rglob("*.tfevents.*")
-    )
-    assert 0 < sum(path.stat().st_size for path in files) < 1e6
+    files = [PROJECT / name for name in tracked.stdout.split("\0") if name]
+    files = files or [path for path in reference.rglob("*") if path.is_file()]
+    assert 0 < sum(path.stat().st_size for path in files) < 2e6
     assert not any("model.ckpt" in path.name for path in files)
+    assert (reference / "test" / "projector_config.pbtxt").exists()
 
-    told = summaries.read_run(str(run))
-    assert told["data"] == "MNIST"
-    for name in ["network", "learning_rate", "epochs", "batch_size"]:
+    told = json.loads((reference / runs.RECORD).read_text())
+    assert (told["data"], told["status"], told["step"]) == ("MNIST", "finished", mnist.EPOCHS)
+    for name in ["network", "learning_rate", "epochs", "batch_size", "kernels", "neurons"]:
         assert told[name] == getattr(mnist, name.upper())
-    accuracy = {
-        event.step: event.value
-        for event in EventAccumulator(str(run / "test"), {"scalars": 0})
-        .Reload()
-        .Scalars("accuracy")
-    }
-    assert list(accuracy) == list(range(0, mnist.EPOCHS + 1, mnist.EVALUATE_EVERY))
-    assert accuracy[200] >= 0.90 and accuracy[1000] >= 0.95 and accuracy[2000] >= 0.97
+    accuracy = curve(reference / "test", "accuracy")
+    assert list(accuracy) == list(range(0, mnist.EPOCHS + 1, mnist.EPOCHS // mnist.POINTS))
+    assert accuracy[mnist.EPOCHS] == pytest.approx(told["accuracy"])
+    assert accuracy[1000] >= 0.95 and accuracy[2000] >= 0.97
+    shown = dict(zip(accuracy, smoothed(accuracy.values(), 0.9), strict=True))
+    for step in [1000, 1500, 2000]:
+        assert shown[step] == pytest.approx(accuracy[step], abs=0.01)
 
 
-# ------------------------------------------------------------------------------------------------ in the browser
+# -------------------------------------------------------------------------------- in the browser
 
 
 def test_browser_shows_both_curves_in_one_card(ask, chromium):
+    """The table below the curves has a line for each: smoothed, at first by 0.6, and its value."""
     chromium.get(f"{ask.address}/#timeseries")
 
     def accuracy_card():
+        cards = [card.text for card in chromium.find_elements("css selector", "card-view")]
         return [
-            card.text
-            for card in chromium.find_elements("css selector", "card-view")
-            if card.text.strip().startswith("accuracy") and f"{CONVOLUTIONAL}/test" in card.text
+            card
+            for card in cards
+            if card.strip().startswith("accuracy") and f"{CONVOLUTIONAL}/test" in card
         ]
 
-    card = wait_for(accuracy_card, 60)[0]
-    for part in ["train", "test"]:  # the table under the curves: a line for each, with its value
-        assert re.search(rf"{re.escape(f'{CONVOLUTIONAL}/{part}')}\s+0\.\d+", card), card
+    card = wait_for(accuracy_card)[0]
+    for part in ["train", "test"]:
+        name = f"{CONVOLUTIONAL}/{part}"
+        line = re.search(rf"{re.escape(name)}\s+([\d.]+)\s+([\d.]+)", card)
+        assert line, card
+        values = [value for *_, value in ask("plugin/scalars/scalars", run=name, tag="accuracy")]
+        expected = [smoothed(values, 0.6)[-1], values[-1]]
+        assert [float(word) for word in line.groups()] == pytest.approx(expected, abs=1e-3)

@@ -1,0 +1,610 @@
+"""support/runs.py: what is due at a step, what is kept of a run, how it ended, and what is found.
+
+No network learns here: `follow` does with a run what mnist.train does, but for the training.
+"""
+
+import errno
+import json
+import os
+import re
+import shutil
+import signal
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from helpers import run_folders
+from support import runs, terminal
+from support.tensorflow1 import tf
+
+IMAGES, TEST_IMAGES = 1000, 800
+
+
+class Digits:
+    """A data set whose labels are its places, so that a test can tell what it was handed."""
+
+    def __init__(self, count, name="MNIST"):
+        self.images, self.labels = np.zeros((count, 784), np.float32), np.arange(count)
+        self.num_examples, self.name, self._next = count, name, 0
+
+    def next_batch(self, size):
+        places = (self._next + np.arange(size)) % self.num_examples
+        self._next += size
+        return self.images[places], self.labels[places]
+
+
+@pytest.fixture
+def new_run(tmp_path):
+    """Make a Run; keywords are settings that differ from mnist.py's constants, and the data's name.
+
+    Its log folder is tmp_path / "runs".
+    """
+
+    def new_run(data="MNIST", **settings):
+        standard = {
+            "learning_rate": 0.0001,
+            "epochs": 20,
+            "network": "softmax",
+            "batch_size": 100,
+            "seed": None,
+            "data_dir": "MNIST_data",
+            "logdir": tmp_path / "runs",
+            "points": 200,
+            "kernels": 16,
+            "neurons": 1024,
+        }
+        digits = SimpleNamespace(train=Digits(IMAGES, data), test=Digits(TEST_IMAGES, data))
+        return runs.Run(SimpleNamespace(**standard | settings), digits)
+
+    return new_run
+
+
+def follow(run, at=lambda step: None, accuracy=lambda step: 0.5, network="softmax"):
+    """Go through the steps of a run, calling at(step) in each; return {step: what was due}."""
+    shapes = {
+        "softmax": {"fc/Weights": [784, 10], "fc/Biases": [10]},
+        "convolutional": {"conv/Weights": [5, 5, 1, 3], "fc1/Weights": [588, 7]},
+    }
+    dues = {}
+    with run, tf.Graph().as_default(), tf.Session() as session:
+        for name, shape in shapes[network].items():
+            tf.Variable(tf.zeros(shape), name=name)
+        writers = [tf.summary.FileWriter(str(run.folder / part)) for part in ["train", "test"]]
+        session.run(tf.global_variables_initializer())
+        for step, due in run.steps(session, *writers):
+            assert step not in dues
+            dues[step] = due
+            at(step)
+            if due.test:
+                run.note_test(accuracy(step), 1.25, len(due.test[1]))
+            if due.last:
+                break
+            run.note_training(2.0)
+    return dues
+
+
+def record(run):
+    return json.loads((run.folder / "run.json").read_text())
+
+
+def saved(folder):
+    """List the steps of which a folder has a checkpoint."""
+    return sorted(int(path.stem.split("-")[1]) for path in folder.glob("model.ckpt-*.index"))
+
+
+# -------------------------------------------------------------------------------- what is due
+
+
+def every(step, last):
+    return list(range(0, last + 1, step))
+
+
+@pytest.mark.parametrize(
+    "epochs, points, train, test, histograms",
+    [
+        (1, 200, 1, 5, 1),
+        (12, 200, 1, 5, 1),
+        (399, 200, 1, 5, 19),
+        (400, 200, 2, 5, 20),
+        (2000, 200, 10, 10, 100),
+        (2000, 50, 40, 40, 100),
+        (2001, 200, 10, 10, 100),
+    ],
+)
+def test_what_is_due(new_run, epochs, points, train, test, histograms):
+    """Curves of so many points whatever the length; a look at the layers at about 20 moments."""
+    run = new_run(epochs=epochs, points=points)
+    checkpoints = set()
+    dues = follow(run, at=lambda step: checkpoints.update(saved(run.folder)))
+    assert list(dues) == every(1, epochs)
+    assert [step for step, due in dues.items() if due.last] == [epochs]
+    assert [step for step, due in dues.items() if due.train] == every(train, epochs)
+    on_all = [epochs]
+    if epochs >= 400:  # a quarter of 100 steps or more
+        on_all = [round(epochs * part) for part in [0.25, 0.5, 0.75, 1]]
+    assert [step for step, due in dues.items() if due.pictures] == on_all
+    tested = {step: due.test for step, due in dues.items() if due.test}
+    assert set(tested) == {*every(test, epochs), *on_all}
+    for step, (images, labels) in tested.items():
+        assert images.shape == (len(labels), 784)
+        assert len(labels) == (TEST_IMAGES if step in on_all else 500)
+    assert [step for step, due in dues.items() if due.histograms] == sorted(
+        {*every(histograms, epochs), epochs}
+    )
+    early = {10, 20, 50, 100, 200} & set(dues)
+    assert checkpoints == {*every(histograms, epochs), *early, epochs} - {0}
+
+
+def test_points_take_turns_among_the_test_images(new_run):
+    tested = [due.test[1] for due in follow(new_run(epochs=20)).values() if due.test]
+    assert tested[0].tolist() == list(range(500))
+    assert tested[1].tolist() == [*range(500, 800), *range(200)]
+    assert tested[-1].tolist() == list(range(800))
+
+
+# -------------------------------------------------------------------------------- what is kept
+
+
+def test_record_through_a_run(new_run, tmp_path):
+    run = new_run(epochs=30, learning_rate=0.25, seed=5, batch_size=10, data_dir="digits")
+    begun = record(run)
+    started = begun.pop("started")
+    assert begun == {
+        "status": "running",
+        "network": "softmax",
+        "learning_rate": 0.25,
+        "epochs": 30,
+        "batch_size": 10,
+        "seed": 5,
+        "data": "MNIST",
+        "data_dir": os.path.abspath("digits"),
+        "step": 0,
+    }
+    assert abs(started - run.folder.stat().st_mtime) < 60
+
+    def at(step):
+        told = record(run)
+        assert told["status"] == "running" and told["started"] == started
+        assert told["step"] == saved(run.folder)[-1] if saved(run.folder) else step == 0
+        if step > 10:
+            assert told["images"] == 500 and told["loss"] == 1.25
+            assert told["accuracy"] == 0.01 * ((told["step"] - 1) // 5 * 5)
+
+    follow(run, at, accuracy=lambda step: 0.01 * step)
+    ended = record(run)
+    assert ended == begun | {
+        "status": "finished",
+        "started": started,
+        "step": 30,
+        "accuracy": 0.3,
+        "loss": 1.25,
+        "images": TEST_IMAGES,
+    }
+
+
+def test_record_tells_the_widths_of_the_layers_only_where_there_are_any(new_run):
+    told = record(new_run(network="convolutional", kernels=3, neurons=7))
+    assert (told["kernels"], told["neurons"]) == (3, 7)
+    assert not {"kernels", "neurons"} & set(record(new_run()))
+
+
+def test_record_is_replaced_whole(new_run):
+    """Whoever has opened the one before still reads all of it: nothing is written in its place."""
+    run = new_run(epochs=3)
+    with (run.folder / "run.json").open() as opened:
+        before = (run.folder / "run.json").read_text()
+        follow(run)
+        assert opened.read() == before != (run.folder / "run.json").read_text()
+    assert {path.name for path in run.folder.iterdir()} == {
+        "run.json",
+        "newest",
+        "train",
+        "test",
+        "model.ckpt-3.index",
+        "model.ckpt-3.data-00000-of-00001",
+    }
+
+
+def test_what_was_tested_is_on_the_disk(new_run):
+    """At once, for TensorBoard to find."""
+    run, sizes = new_run(epochs=12), {}
+
+    def at(step):
+        sizes[step] = [file.stat().st_size for file in sorted(run.folder.glob("t*/events*"))]
+
+    follow(run, at)
+    assert min(sizes[1]) > 0
+
+
+# ------------------------------------------------------------------------------------- its name
+
+
+@pytest.mark.parametrize(
+    "settings, name",
+    [
+        ({}, "lr=0.0001,epochs=2000"),
+        ({"learning_rate": 1e-05, "epochs": 7}, "lr=1e-05,epochs=7"),
+        ({"seed": 5, "points": 3, "data_dir": "d"}, "lr=0.0001,epochs=2000"),
+        ({"batch_size": 50}, "lr=0.0001,epochs=2000,batch_size=50"),
+        ({"kernels": 32, "neurons": 8}, "lr=0.0001,epochs=2000,kernels=32,neurons=8"),
+        ({"network": "softmax"}, "lr=0.0001,epochs=2000,softmax"),
+        ({"network": "softmax", "kernels": 3, "neurons": 4}, "lr=0.0001,epochs=2000,softmax"),
+        ({"data": "generated digits, not MNIST"}, "lr=0.0001,epochs=2000,generated-digits"),
+        ({"data": "the files in d"}, "lr=0.0001,epochs=2000,other-digits"),
+        (
+            {"network": "softmax", "batch_size": 1, "data": "generated digits, not MNIST"},
+            "lr=0.0001,epochs=2000,softmax,batch_size=1,generated-digits",
+        ),
+    ],
+)
+def test_folder_tells_what_differs_from_what_is_shipped(new_run, tmp_path, settings, name):
+    new_run(**{"network": "convolutional", "epochs": 2000} | settings)
+    assert run_folders(tmp_path / "runs") == [name]
+
+
+def test_same_experiment_again(new_run, tmp_path):
+    """Two runs never write into one folder, and not into one that is there for another reason."""
+    (tmp_path / "runs" / "lr=0.0001,epochs=20,softmax,2").mkdir(parents=True)
+    folders = [new_run().folder.name for _ in range(3)]
+    name = "lr=0.0001,epochs=20,softmax"
+    assert folders == [name, f"{name},3", f"{name},4"]
+
+
+# ------------------------------------------------------------------------------- what it says
+
+
+def test_what_a_run_says(new_run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run = new_run(epochs=5, data="generated digits, not MNIST")
+    out = capsys.readouterr().out
+    assert out == (
+        "Training the softmax network on generated digits, not MNIST, with the CPU: "
+        "1,000 images to learn from, 800 to test it on.\n"
+        "Writing to runs/lr=0.0001,epochs=5,softmax,generated-digits\n"
+    )
+    follow(run, accuracy=lambda step: 0.1 * step)
+    run.say_result()
+    out, err = capsys.readouterr()
+    first, *others = out.splitlines()
+    assert first == (
+        "Test accuracy 50.00% after step 5, on generated digits, not MNIST. The network is saved "
+        "in runs/lr=0.0001,epochs=5,softmax,generated-digits/model.ckpt-5"
+    )
+    assert others[0] == "To see how it learned: tensorboard --logdir=runs/"
+    assert "change LEARNING_RATE or EPOCHS" in others[1] and len(others) == 2
+    assert "5/5" in err and "loss 1.25, test accuracy 50.0%" in err
+
+
+def test_bar_shows_a_mean_that_does_not_jump(new_run, capsys):
+    """Of the last five tests; one on all images stands for itself, and the mean starts anew."""
+    follow(new_run(epochs=400), accuracy=lambda step: step % 10 / 100)
+    said = re.findall(
+        r"(\d+)/400 .*?loss ([\d.]+), test accuracy ([\d.]+)%", capsys.readouterr()[1]
+    )
+    # Tests at 110, 115, ... 130 gave 0%, 5%, 0%, 5%, 0%; those at 245, 250, ... 265 begin with 5%.
+    assert said == [("134", "2", "2.0"), ("268", "2", "3.0"), ("400", "1.25", "0.0")]
+
+
+@pytest.mark.parametrize(
+    "rate, epochs, accuracy, words",
+    [
+        (0.1, 100, 0.1, "were thrown to where .* smaller LEARNING_RATE"),
+        (0.001, 10, 0.149, "were thrown to where .* smaller LEARNING_RATE"),
+        (0.001, 9, 0.149, "have hardly moved. Try a larger LEARNING_RATE or more EPOCHS"),
+        (1e-9, 3, 0.1, "have hardly moved. Try a larger LEARNING_RATE or more EPOCHS"),
+        (0.1, 3, 0.15, None),
+    ],
+)
+def test_why_a_run_only_guesses(new_run, capsys, rate, epochs, accuracy, words):
+    run = new_run(learning_rate=rate, epochs=epochs)
+    follow(run, accuracy=lambda step: accuracy)
+    run.say_result()
+    out = capsys.readouterr().out
+    if words:
+        assert re.search(f"no better than guessing: the weights {words}", out)
+    else:
+        assert "guessing" not in out
+
+
+def test_how_a_run_stands_among_the_others(new_run, capsys, tmp_path):
+    """Six lines at most, best first, this one marked; only those count that have ended."""
+
+    def finish(accuracy):
+        run = new_run(epochs=1, learning_rate=accuracy)
+        follow(run, accuracy=lambda step: accuracy)
+        capsys.readouterr()
+        run.say_result()
+        return [line.strip() for line in capsys.readouterr().out.splitlines()[1:-2]]
+
+    assert finish(0.5) == []  # nothing to compare it with
+    new_run()  # this one is still running
+    assert finish(0.75) == [
+        "Of 2 runs, the best on the test digits:",
+        "1.  75.00%  lr=0.75,epochs=1,softmax  <- this run",
+        "2.  50.00%  lr=0.5,epochs=1,softmax",
+    ]
+    for accuracy in [0.9, 0.8, 0.7, 0.6]:
+        lines = finish(accuracy)
+    assert [line.split()[1] for line in lines[1:]] == [
+        "90.00%",
+        "80.00%",
+        "75.00%",
+        "70.00%",
+        "60.00%",
+    ]
+    assert [line.endswith("<- this run") for line in lines] == 5 * [False] + [True]
+    lines = finish(0.2)
+    assert len(lines) == 6 and lines[0].startswith("Of 7 runs")
+    assert [line.split()[0] for line in lines[1:]] == ["1.", "2.", "3.", "4.", "7."]
+    (tmp_path / "runs" / "lr=0.9,epochs=1,softmax" / "run.json").write_text('{"status": "fini')
+    assert finish(0.3)[0].startswith("Of 7 runs")
+
+
+# ------------------------------------------------------------------------------- how it ends
+
+
+@pytest.fixture
+def heeded():
+    """SIGTERM and SIGINT do what they do in a terminal, however the tests were started."""
+    before = {number: signal.getsignal(number) for number in [signal.SIGTERM, signal.SIGINT]}
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    for number, handler in before.items():
+        assert signal.getsignal(number) != signal.SIG_IGN
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_ends_a_run_in_order(new_run, heeded, capsys, number):
+    run = new_run(epochs=1000)
+    dues = follow(run, at=lambda step: step == 7 and signal.raise_signal(number))
+    assert list(dues) == every(1, 8)
+    assert dues[8].last and dues[8].pictures and dues[8].histograms
+    assert len(dues[8].test[1]) == TEST_IMAGES
+    told = record(run)
+    assert (told["status"], told["step"], told["images"]) == ("stopped", 8, TEST_IMAGES)
+    assert saved(run.folder) == [8]
+    capsys.readouterr()
+    with pytest.raises(terminal.Problem) as problem:
+        run.say_result()
+    assert (str(problem.value), problem.value.status) == ("", 128 + number)
+    out = capsys.readouterr().out
+    assert (
+        out.startswith("Stopped early. Test accuracy 50.00% after step 8") and out.count("\n") == 1
+    )
+
+
+def test_signal_in_the_last_step_finds_a_finished_run(new_run, heeded, capsys):
+    run = new_run(epochs=6)
+    follow(run, at=lambda step: step == 6 and signal.raise_signal(signal.SIGTERM))
+    assert record(run)["status"] == "finished"
+    run.say_result()
+    assert "Stopped" not in capsys.readouterr().out
+
+
+def test_two_signals_are_as_good_as_one(new_run, heeded):
+    run = new_run(epochs=1000)
+    dues = follow(run, at=lambda step: step in (3, 4) and signal.raise_signal(signal.SIGINT))
+    assert list(dues) == every(1, 4) and record(run)["status"] == "stopped"
+
+
+def ending(run, at):
+    """Return the sentence with which a run ended, when `at` fails in its step 3."""
+
+    def fail(step):
+        if step == 3:
+            at()
+
+    with pytest.raises(terminal.Problem) as problem:
+        follow(run, fail)
+    assert problem.value.status == 1
+    assert record(run)["status"] == "failed"
+    return str(problem.value)
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_loss_that_is_no_number(new_run, loss):
+    run = new_run(epochs=10, learning_rate=7.5)
+    assert ending(run, lambda: run.note_training(loss)) == (
+        f"The loss is {loss} at step 3: LEARNING_RATE 7.5 is too high for this network, "
+        "try a smaller one."
+    )
+
+
+def test_no_memory(new_run):
+    def fail():
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    said = ending(new_run(batch_size=11, epochs=10), fail)
+    assert said == (
+        "The memory does not suffice for BATCH_SIZE 11 and these KERNELS and NEURONS: choose less."
+    )
+
+
+def test_disk_that_is_nearly_full(new_run, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    run = new_run(epochs=10)
+
+    def set_free(size):
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=size))
+
+    def fail():
+        set_free(runs.LEAST_FREE)
+        run.note_test(0.5, 1.0, 500)
+        set_free(runs.LEAST_FREE - 1)
+        run.note_test(0.5, 1.0, 500)
+
+    assert ending(run, fail) == (
+        "runs/lr=0.0001,epochs=10,softmax cannot be written to any more: "
+        + os.strerror(errno.ENOSPC)
+    )
+    assert runs.LEAST_FREE >= 1_000_000
+
+
+@pytest.mark.parametrize("part", [".", "train", "test"])
+def test_folder_that_is_deleted(new_run, monkeypatch, tmp_path, part):
+    monkeypatch.chdir(tmp_path)
+    run = new_run(epochs=10)
+
+    def at(step):
+        if step == 3:
+            shutil.rmtree(run.folder / part)
+
+    with pytest.raises(terminal.Problem) as problem:
+        follow(run, at)
+    assert str(problem.value).startswith("runs/lr=0.0001,epochs=10,softmax cannot be written to")
+    assert run.folder.exists() == (part != ".")
+
+
+def test_bug_keeps_its_traceback(new_run):
+    """It is no sentence for the user; the record says that the run failed."""
+    run = new_run(epochs=10)
+    with pytest.raises(ZeroDivisionError):
+        follow(run, at=lambda step: 1 // (step - 2))
+    assert record(run)["status"] == "failed"
+
+
+def test_disk_that_is_full_at_the_very_end(new_run, monkeypatch):
+    """What cannot be written after the last step is told as well."""
+    run = new_run(epochs=2)
+
+    def full(*arguments, **keywords):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(terminal.Problem, match=os.strerror(errno.ENOSPC)):
+        follow(run, at=lambda step: step == 2 and monkeypatch.setattr(json, "dumps", full))
+
+
+# --------------------------------------------------------------------- batches that are too large
+
+
+def test_batch_of_more_than_all_images(new_run, tmp_path):
+    new_run(batch_size=IMAGES)
+    with pytest.raises(terminal.Problem, match="^BATCH_SIZE 1001 is more than all 1000 images: "):
+        new_run(batch_size=IMAGES + 1)
+    assert len(run_folders(tmp_path / "runs")) == 1
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/meminfo"), reason="only Linux tells what is free")
+def test_run_that_needs_more_memory_than_is_free(new_run, tmp_path):
+    """As measured: 12 bytes for a value of a feature map, 16 for a weight."""
+    with pytest.raises(terminal.Problem) as problem:
+        new_run(network="convolutional", kernels=10**6, neurons=10**6)
+    gigabytes = (12 * 500 * (784 * 10**6 + 10**6) + 16 * 196 * 10**12) / 1e9
+    assert re.fullmatch(
+        rf"BATCH_SIZE 100, KERNELS 1000000 and NEURONS 1000000 take about {gigabytes:.1f} GB of "
+        r"memory, and \d+\.\d GB are free: choose less\.",
+        str(problem.value),
+    )
+    free = int(re.search(r"\d+\.\d(?= GB are free)", str(problem.value))[0].split(".")[0])
+    assert 0 <= free < 100_000
+    assert not (tmp_path / "runs").exists()
+    new_run(kernels=10**6, neurons=10**6)  # softmax has neither
+
+
+# ------------------------------------------------------------------------------- runs on the disk
+
+
+def test_find(new_run, tmp_path):
+    """The one started last first, each with what its record and its newest checkpoint tell."""
+    first = new_run(epochs=15, learning_rate=0.5, batch_size=9)
+    second = new_run(epochs=3, network="convolutional", kernels=3, neurons=7)
+    new_run()  # it has no checkpoint yet
+    follow(second, network="convolutional")
+    follow(first, accuracy=lambda step: 0.75)
+    found = runs.find(tmp_path)
+    assert [run["run"] for run in found] == [
+        "runs/lr=0.0001,epochs=3,kernels=3,neurons=7",
+        "runs/lr=0.5,epochs=15,softmax,batch_size=9",
+    ]
+    assert found[1] == {
+        "run": "runs/lr=0.5,epochs=15,softmax,batch_size=9",
+        "folder": first.folder,
+        "checkpoint": str(first.folder / "model.ckpt-15"),
+        "step": 15,
+        "network": "softmax",
+        "kernels": None,
+        "neurons": None,
+        "started": record(first)["started"],
+        "learning_rate": 0.5,
+        "epochs": 15,
+        "batch_size": 9,
+        "data": "MNIST",
+        "data_dir": os.path.abspath("MNIST_data"),
+        "status": "finished",
+        "accuracy": 0.75,
+        "loss": 1.25,
+        "images": TEST_IMAGES,
+    }
+    assert [found[0][key] for key in ["network", "kernels", "neurons", "step"]] == [
+        "convolutional",
+        3,
+        7,
+        3,
+    ]
+    assert runs.find(tmp_path / "nothing") == []
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"{", b"[]", b"3", b"{}", b'{"started": {}}', b"\xff"]
+)
+def test_find_without_a_record(new_run, tmp_path, content):
+    """Older, or cut off: its checkpoint tells the rest."""
+    run = new_run(epochs=3)
+    follow(run)
+    (run.folder / "run.json").unlink()
+    if content is not None:
+        (run.folder / "run.json").write_bytes(content)
+    os.utime(run.folder / "model.ckpt-3.index", (1000, 1000))
+    (found,) = runs.find(tmp_path / "runs")
+    assert found.pop("started") == 1000
+    known = {
+        "run": run.folder.name,
+        "folder": run.folder,
+        "checkpoint": str(run.folder / "model.ckpt-3"),
+        "step": 3,
+        "network": "softmax",
+    }
+    assert {key: value for key, value in found.items() if value is not None} == known
+    assert set(found) == set(known) | {
+        "kernels",
+        "neurons",
+        "learning_rate",
+        "epochs",
+        "batch_size",
+        "data",
+        "data_dir",
+        "status",
+        "accuracy",
+        "loss",
+        "images",
+    }
+
+
+def test_find_takes_the_newest_checkpoint_that_can_be_read(new_run, tmp_path, capsys):
+    run = new_run(epochs=3)
+    follow(run)
+    for name in ["model.ckpt-20.index", "model.ckpt-x.index"]:
+        (run.folder / name).write_bytes(b"half")
+    for suffix in ["index", "data-00000-of-00001"]:
+        for step in [9, 10]:
+            shutil.copy(
+                run.folder / f"model.ckpt-3.{suffix}", run.folder / f"model.ckpt-{step}.{suffix}"
+            )
+    capsys.readouterr()
+    (found,) = runs.find(tmp_path / "runs")
+    assert found["step"] == 10 and found["checkpoint"] == str(run.folder / "model.ckpt-10")
+    said = capsys.readouterr().out
+    assert "model.ckpt-20 cannot be read" in said and said.count("\n") == 1
+    (run.folder / "model.ckpt-10.index").write_bytes(b"half, and newer")
+    assert [run["step"] for run in runs.find(tmp_path / "runs")] == [9]
+
+
+def test_find_leaves_out_what_is_no_run_of_these_networks(tmp_path):
+    with tf.Graph().as_default(), tf.Session() as session:
+        tf.Variable(tf.zeros([2]), name="something/else")
+        session.run(tf.global_variables_initializer())
+        tf.train.Saver().save(session, str(tmp_path / "model.ckpt"), 5)
+    assert runs.find(tmp_path) == []
