@@ -30,9 +30,9 @@ import struct
 import zlib
 from pathlib import Path
 
-import numpy as np
-
 from support import generated_digits, terminal
+
+import numpy as np
 
 # Copies of the same four files; each is tried in turn until one delivers. Nearly everywhere the
 # first is a good one. In mainland China it is blocked, which costs three seconds, once, and the

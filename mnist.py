@@ -1,20 +1,20 @@
 """Train a small neural network to read handwritten digits, and watch it learn in TensorBoard.
 
-python mnist.py                          # one terminal
-tensorboard --logdir=mnist_example/      # another
+    python mnist.py                          # one terminal
+    tensorboard --logdir=mnist_example/      # another
+Then change a constant, run it again, and compare the curves.
 """
 
 import collections
 
+import input_data
 from support import runs, summaries, terminal
 from support.settings import read_settings
 from support.tensorflow1 import tf
 
 import numpy as np
 
-import input_data
-
-# -------------------- the constants: change one, run again, compare (or by a flag: --epochs 500)
+# --------------------------------------- the constants (or by a flag, for one run: --epochs 500)
 
 LEARNING_RATE = 0.0001  # how far one training step moves the weights
 EPOCHS = 2000  # training steps, of one batch each (elsewhere, an epoch is a pass over all images)

@@ -12,11 +12,11 @@ import threading
 import time
 from pathlib import Path
 
+from support import terminal
+
 import pooch
 from requests import exceptions
 from tqdm import tqdm
-
-from support import terminal
 
 ANSWER_WITHIN = 3  # seconds: name lookup, connection, redirects and the answer's headers together
 CONNECT_TIMEOUT = 1.4  # seconds for one address; a lost first packet is sent again after one second
