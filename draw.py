@@ -23,6 +23,7 @@ import signal
 import socket
 import threading
 from pathlib import Path
+from types import NoneType
 
 import flask
 import numpy as np
@@ -75,9 +76,7 @@ def read_drawing(value):
     if type(value) is not dict:
         return read_strokes(value), None
     names = value.get("runs")
-    if not (
-        is_list(names) and len(names) == 2 and all(isinstance(name, str | None) for name in names)
-    ):
+    if not (is_list(names) and len(names) == 2 and all(type(x) in (str, NoneType) for x in names)):
         sentence = '"runs" is an array of the names of two runs, or null in place of one.'
         raise Refusal(400, "not-two-runs", sentence)
     return read_strokes(value.get("strokes")), names
@@ -112,11 +111,11 @@ TOLD = ["run", "network", "step", "epochs", "learning_rate", "batch_size", "kern
 TOLD += ["data", "status", "accuracy", "images"]
 
 
-def answer_drawing(lines, asked, keys=()):
+def answer_drawing(lines, asked, keys):
     """Tell, for each view of a drawing, its picture and what the networks see in it.
 
     lines: strokes; asked: two of Network, or None in place of one; keys: names under which their
-    answers are told once more.
+    answers are told once more, or none.
     """
     pictures = np.stack([view(lines) for view in VIEWS.values()]).reshape(2, 784)
     images = np.float32(pictures / 255)
@@ -325,8 +324,9 @@ def make_app(networks, data_dir, own_names):
     @app.post("/api/drawing")
     def evaluate_drawing():
         lines, names = read_drawing(read_json())
-        asked = [name and networks.get(name) for name in names or networks.first_two(LIST_AGE)]
-        return answer_drawing(lines, asked, () if names else settings.NETWORKS)
+        keys, names = ([], names) if names else (settings.NETWORKS, networks.first_two(LIST_AGE))
+        asked = [None if name is None else networks.get(name) for name in names]
+        return answer_drawing(lines, asked, keys)
 
     @app.post("/api/inside")
     def look_inside():
@@ -400,7 +400,11 @@ def load_newest(networks, place):
             if refusal.code not in LASTING:
                 raise terminal.Problem(str(refusal)) from refusal
         else:
-            score = f": {run['accuracy']:.2%} of the test digits right" if run["accuracy"] else ""
+            score = (
+                ""
+                if run["accuracy"] is None
+                else f": {run['accuracy']:.2%} of the test digits right"
+            )
             terminal.say(f"The {run['network']} network is that of {name}{score}.")
             return run
     return None
