@@ -370,8 +370,9 @@ def listen(host, port):
         family, _, _, _, address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
         return socket.create_server((address[0], port), family=family)
     except (OSError, OverflowError) as error:
+        words = getattr(error, "strerror", None) or error
         taken = getattr(error, "errno", None) == errno.EADDRINUSE
-        reason = "is already in use" if taken else f"cannot be used ({error.strerror or error})"
+        reason = "is already in use" if taken else f"cannot be used ({words})"
         sentence = f"Port {port} of {host} {reason}: choose another with --port."
         raise terminal.Problem(sentence) from error
 
@@ -400,12 +401,10 @@ def load_newest(networks, place):
             if refusal.code not in LASTING:
                 raise terminal.Problem(str(refusal)) from refusal
         else:
-            score = (
-                ""
-                if run["accuracy"] is None
-                else f": {run['accuracy']:.2%} of the test digits right"
-            )
-            terminal.say(f"The {run['network']} network is that of {name}{score}.")
+            said = f"The {run['network']} network is that of {name}"
+            if run["accuracy"] is not None:
+                said += f": {run['accuracy']:.2%} of the test digits right ({run['data']})"
+            terminal.say(f"{said}.")
             return run
     return None
 
