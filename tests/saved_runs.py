@@ -1,4 +1,4 @@
-"""Runs as mnist.py saves them, but with weights of the test's choice; and what NumPy makes of those."""
+"""Runs as mnist.py saves them, with weights of the test's choice; and what NumPy makes of them."""
 
 import json
 

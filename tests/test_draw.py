@@ -14,6 +14,7 @@ import re
 import shutil
 import signal
 import socket
+import sys
 import threading
 import types
 
@@ -59,7 +60,7 @@ def data(data_dir):
     return input_data.read_data_sets(data_dir, fake, dtype="uint8", validation_size=0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def weights():
     """The weights of each run in `logdir`."""
     return {
@@ -69,13 +70,20 @@ def weights():
     }
 
 
-@pytest.fixture
-def logdir(tmp_path, weights, data, data_dir):
+@pytest.fixture(scope="session")
+def steady_logdir(tmp_path_factory, weights, data, data_dir):
     """Three runs: LEFT and RIGHT, with which the page starts, and WIDE, which is older."""
+    logdir = tmp_path_factory.mktemp("steady") / "runs"
     for age, (run, values) in enumerate(weights.items()):
         told = {"started": 1e9 - age, "data": data.train.name, "data_dir": data_dir}
-        saved_runs.save(tmp_path / "runs" / run, 100, values, **told)
-    return tmp_path / "runs"
+        saved_runs.save(logdir / run, 100, values, **told)
+    return logdir
+
+
+@pytest.fixture
+def logdir(steady_logdir, tmp_path):
+    """The same runs, to be changed."""
+    return shutil.copytree(steady_logdir, tmp_path / "runs")
 
 
 def client_of(logdir, data_dir="nowhere", build=mnist.network):
@@ -87,6 +95,12 @@ def client_of(logdir, data_dir="nowhere", build=mnist.network):
 @pytest.fixture
 def client(logdir):
     return client_of(logdir)
+
+
+@pytest.fixture(scope="session")
+def steady(steady_logdir):
+    """A client of runs that nobody changes, whose networks are loaded once."""
+    return client_of(steady_logdir)
 
 
 def post(client, path, value):
@@ -119,21 +133,21 @@ def random_image(seed=0):
 # ------------------------------------------------------------------- what the networks see
 
 
-def test_probabilities_are_the_networks_own(client, weights):
+def test_probabilities_are_the_networks_own(steady, weights):
     for image in (np.zeros(784), np.ones(784), random_image()):
-        answer = post(client, EVALUATE, image.tolist())
+        answer = post(steady, EVALUATE, image.tolist())
         assert set(answer) == {"convolutional", "fully_connected"}
         for name, run in ("convolutional", LEFT), ("fully_connected", RIGHT):
             expected = probabilities(weights[run], image)
             np.testing.assert_allclose(as_array(answer[name]), expected, atol=1e-5)
-            one = post(client, f"/api/mnist/{name}", image.tolist())
+            one = post(steady, f"/api/mnist/{name}", image.tolist())
             assert set(one) == {"results"}
             np.testing.assert_allclose(as_array(one["results"]), expected, atol=1e-5)
 
 
-def test_a_drawing_is_answered_in_both_views_by_the_runs_that_it_names(client, weights):
+def test_a_drawing_is_answered_in_both_views_by_the_runs_that_it_names(steady, weights):
     for names in (LEFT, WIDE), (WIDE, RIGHT), (LEFT, LEFT), (None, RIGHT), (None, None):
-        told = post(client, "/api/drawing", {"strokes": SEVEN, "runs": names})
+        told = post(steady, "/api/drawing", {"strokes": SEVEN, "runs": names})
         assert list(told) == ["as-drawn", "centred", "runs"]
         assert told["runs"] == [name and {"run": name, "step": 100} for name in names]
         for view in ["as-drawn", "centred"]:
@@ -147,17 +161,17 @@ def test_a_drawing_is_answered_in_both_views_by_the_runs_that_it_names(client, w
                     np.testing.assert_allclose(as_array(answer), expected, atol=1e-5)
 
 
-def test_a_bare_drawing_is_answered_by_the_two_that_the_page_starts_with(client):
-    bare = post(client, "/api/drawing", SEVEN)
-    named = post(client, "/api/drawing", {"strokes": SEVEN, "runs": [LEFT, RIGHT]})
+def test_a_bare_drawing_is_answered_by_the_two_that_the_page_starts_with(steady):
+    bare = post(steady, "/api/drawing", SEVEN)
+    named = post(steady, "/api/drawing", {"strokes": SEVEN, "runs": [LEFT, RIGHT]})
     assert bare["runs"] == named["runs"]
     for view in ["as-drawn", "centred"]:
         left, right = named[view]["answers"]
         assert bare[view] == named[view] | {"convolutional": left, "softmax": right}
 
 
-def test_the_two_views_are_the_drawing_and_the_drawing_centred(client):
-    edge = post(client, "/api/drawing", [[[258, 60], [258, 220]]])
+def test_the_two_views_are_the_drawing_and_the_drawing_centred(steady):
+    edge = post(steady, "/api/drawing", [[[258, 60], [258, 220]]])
     as_drawn, centred = (
         np.array(edge[view]["picture"]).reshape(28, 28) for view in ["as-drawn", "centred"]
     )
@@ -166,11 +180,11 @@ def test_the_two_views_are_the_drawing_and_the_drawing_centred(client):
         assert middle == pytest.approx([row, column], abs=0.6)
 
 
-def test_whole_numbers_and_odd_content_types_are_taken(client):
+def test_whole_numbers_and_odd_content_types_are_taken(steady):
     body = json.dumps([0, 1] * 392)
     for kind in ["application/json", "text/plain", "application/json; charset=x", "nonsense", ""]:
-        assert client.post(EVALUATE, data=body, content_type=kind).status_code == 200
-    assert client.post(EVALUATE, data=b"\xef\xbb\xbf" + body.encode()).status_code == 200
+        assert steady.post(EVALUATE, data=body, content_type=kind).status_code == 200
+    assert steady.post(EVALUATE, data=b"\xef\xbb\xbf" + body.encode()).status_code == 200
 
 
 def test_many_clients_at_once_each_get_their_own_answer(logdir, weights):
@@ -211,9 +225,9 @@ def unpacked(told):
 
 
 @pytest.mark.parametrize("run", [LEFT, WIDE])
-def test_inside_a_convolutional_network(client, weights, run):
+def test_inside_a_convolutional_network(steady, weights, run):
     image = random_image()
-    told = post(client, "/api/inside", {"image": image.tolist(), "run": run})
+    told = post(steady, "/api/inside", {"image": image.tolist(), "run": run})
     layers = saved_runs.forward(weights[run], image[None])
     assert (told["run"], told["step"], told["network"]) == (run, 100, "convolutional")
     np.testing.assert_allclose(told["logits"], layers["logits"][0], atol=1e-3)
@@ -225,11 +239,11 @@ def test_inside_a_convolutional_network(client, weights, run):
 
 
 @pytest.mark.parametrize("run", [LEFT, WIDE])
-def test_the_kernels_and_the_pixels_add_up_to_the_feature_maps(client, run):
+def test_the_kernels_and_the_pixels_add_up_to_the_feature_maps(steady, run):
     image = random_image()
-    learned = client.get("/api/weights", query_string={"run": run, "step": 3}).json
+    learned = steady.get("/api/weights", query_string={"run": run, "step": 3}).json
     assert (learned["run"], learned["step"], learned["network"]) == (run, 100, "convolutional")
-    inside = post(client, "/api/inside", {"image": image.tolist(), "run": run})
+    inside = post(steady, "/api/inside", {"image": image.tolist(), "run": run})
     maps, step = unpacked(inside["conv"])
     padded = np.pad(image.reshape(28, 28), 2)
     for kernel, (pattern, bias) in enumerate(
@@ -240,10 +254,10 @@ def test_the_kernels_and_the_pixels_add_up_to_the_feature_maps(client, run):
             assert maps[row, column, kernel] == pytest.approx(max(total, 0), abs=step)
 
 
-def test_inside_softmax_the_votes_add_up_to_the_logits(client, weights):
+def test_inside_softmax_the_votes_add_up_to_the_logits(steady, weights):
     image = random_image()
-    told = post(client, "/api/inside", {"image": image.tolist(), "run": RIGHT})
-    learned = client.get("/api/weights", query_string={"run": RIGHT}).json
+    told = post(steady, "/api/inside", {"image": image.tolist(), "run": RIGHT})
+    learned = steady.get("/api/weights", query_string={"run": RIGHT}).json
     assert told["network"] == learned["network"] == "softmax" and "conv" not in told
     votes = np.frombuffer(base64.b64decode(learned["weights"]), "<f4").reshape(784, 10)
     np.testing.assert_array_equal(votes, weights[RIGHT]["fc/Weights"])
@@ -281,13 +295,13 @@ def inside_when_read(client, image, run=LEFT):
     return told
 
 
-def test_similar_digits_are_those_of_a_search_through_all(client, data, dice):
+def test_similar_digits_are_those_of_a_search_through_all(steady, data, dice):
     pixels = data.train.images.astype(np.float32)
     lengths = np.linalg.norm(pixels, axis=1)
     for shift in [0, 0, 4, 4, 12, 12]:
         image = dice.choice(data.test.images).reshape(28, 28)
         image = np.roll(image, shift, axis=1).ravel() / 255
-        told = inside_when_read(client, image)
+        told = inside_when_read(steady, image)
         likeness = pixels @ np.float32(image) / (lengths * np.linalg.norm(image))
         best = np.sort(likeness)[:-7:-1]
         assert [alike["likeness"] for alike in told["similar"]] == pytest.approx(best, abs=6e-4)
@@ -298,8 +312,8 @@ def test_similar_digits_are_those_of_a_search_through_all(client, data, dice):
             assert alike["label"] in data.train.labels[same]
 
 
-def test_a_training_digit_is_most_like_itself(client, data):
-    [first, *_] = inside_when_read(client, data.train.images[5] / 255)["similar"]
+def test_a_training_digit_is_most_like_itself(steady, data):
+    [first, *_] = inside_when_read(steady, data.train.images[5] / 255)["similar"]
     assert first["likeness"] == 1 and first["label"] == data.train.labels[5]
 
 
@@ -363,8 +377,8 @@ def test_digits_in_malformed_files_are_told(logdir, weights, tmp_path):
     assert answer["why_code"] == "unreadable-data" and str(tmp_path) in answer["why_none"]
 
 
-def test_a_blank_sheet_is_like_no_digit(client, data):
-    answer = inside_when_read(client, [0] * 784)
+def test_a_blank_sheet_is_like_no_digit(steady, data):
+    answer = inside_when_read(steady, [0] * 784)
     assert answer["similar"] == [] and answer["why_code"] == "blank" and answer["why_none"]
 
 
@@ -389,8 +403,8 @@ def test_without_digits_it_is_not_known_which_neurons_are_dead(logdir, weights):
 # ------------------------------------------------------------------- runs that come, go on and go
 
 
-def test_runs_are_told_as_they_are(client, data):
-    told = client.get("/api/runs").json
+def test_runs_are_told_as_they_are(steady, data):
+    told = steady.get("/api/runs").json
     assert told["start"] == [LEFT, RIGHT]
     assert [run["run"] for run in told["runs"]] == [LEFT, RIGHT, WIDE]
     assert told["runs"][2] == {
@@ -675,26 +689,26 @@ NOT_DRAWINGS += ["[[[0, 0]], []]", "[[[0, 0], [0]]]"]
         ("/api/inside", "not-a-pixel", [question(image=[0] * 783 + [2], run=LEFT)]),
     ],
 )  # fmt: skip
-def test_a_malformed_request_gets_a_sentence(client, path, code, bodies):
+def test_a_malformed_request_gets_a_sentence(steady, path, code, bodies):
     for body in bodies:
-        assert refused(client.post(path, data=body), 400, code), body
+        assert refused(steady.post(path, data=body), 400, code), body
 
 
-def test_the_sentence_names_the_place(client):
-    answer = client.post(EVALUATE, data=json.dumps([0] * 500 + [1.5] + [0] * 283))
+def test_the_sentence_names_the_place(steady):
+    answer = steady.post(EVALUATE, data=json.dumps([0] * 500 + [1.5] + [0] * 283))
     assert "500" in answer.json["error"]
-    assert "280" in client.post("/api/drawing", data="[]").json["error"]
+    assert "280" in steady.post("/api/drawing", data="[]").json["error"]
 
 
-def test_the_ends_of_what_is_allowed_are_taken(client):
-    post(client, EVALUATE, [1.0] * 392 + [0] * 392)
-    post(client, "/api/drawing", [[[0, 0], [280, 280]], [[280.0, 0]]])
+def test_the_ends_of_what_is_allowed_are_taken(steady):
+    post(steady, EVALUATE, [1.0] * 392 + [0] * 392)
+    post(steady, "/api/drawing", [[[0, 0], [280, 280]], [[280.0, 0]]])
 
 
-def test_a_large_request_is_refused(client):
+def test_a_large_request_is_refused(steady):
     padding = 64 * 1024 - len(BLANK)
-    assert client.post(EVALUATE, data=BLANK + " " * padding).status_code == 200
-    too_large = client.post(EVALUATE, data=BLANK + " " * (padding + 1))
+    assert steady.post(EVALUATE, data=BLANK + " " * padding).status_code == 200
+    too_large = steady.post(EVALUATE, data=BLANK + " " * (padding + 1))
     assert (
         refused(too_large, 413, "request-entity-too-large") and "64 KB" in too_large.json["error"]
     )
@@ -703,8 +717,8 @@ def test_a_large_request_is_refused(client):
 @pytest.mark.parametrize(
     "path", ["/nothing", "/api/mnist/softmax", f"{EVALUATE}/", "/draw.py", "/api"]
 )
-def test_other_paths(client, path):
-    answer = client.post(path, data=BLANK)
+def test_other_paths(steady, path):
+    answer = steady.post(path, data=BLANK)
     assert refused(answer, 404, "not-found") and "the page is at /" in answer.json["error"]
 
 
@@ -713,8 +727,8 @@ def test_other_paths(client, path):
     [(method, EVALUATE, "POST") for method in ["GET", "PUT", "DELETE", "PATCH"]]
     + [("POST", path, "GET") for path in ["/", "/api/runs", "/api/weights", "/draw.js"]],
 )
-def test_wrong_method(client, method, path, allowed):
-    answer = client.open(path, method=method)
+def test_wrong_method(steady, method, path, allowed):
+    answer = steady.open(path, method=method)
     assert refused(answer, 405, "method-not-allowed") and allowed in answer.headers["Allow"]
     assert "Allow" in answer.json["error"]
 
@@ -745,11 +759,11 @@ JUNK = strategies.recursive(
 )  # fmt: skip
 
 
-def test_whatever_is_asked_is_answered_or_refused(client):
+def test_whatever_is_asked_is_answered_or_refused(steady):
     @settings(deadline=None, max_examples=150)
     @given(path=strategies.sampled_from([EVALUATE, "/api/drawing", "/api/inside"]), value=JUNK)
     def ask(path, value):
-        answer = client.post(path, data=json.dumps(value))
+        answer = steady.post(path, data=json.dumps(value))
         assert answer.status_code in (200, 400, 404)
         assert answer.status_code == 200 or refused(answer, answer.status_code, answer.json["code"])
 
@@ -766,9 +780,9 @@ def test_whatever_is_asked_is_answered_or_refused(client):
     + [(host, 403) for host in ["localhost:80:80", "localhost@evil.example", "localhost, x"]]
     + [(host, 403) for host in ["[::1", "::1", "", "\xff", "127.0.0.1", "[::1]", "10.0.0.1"]],
 )
-def test_host_header(client, host, status):
+def test_host_header(steady, host, status):
     for path, good in ("/api/paper", 200), ("/nothing", 404):
-        answer = client.get(path, environ_overrides={"HTTP_HOST": host})
+        answer = steady.get(path, environ_overrides={"HTTP_HOST": host})
         assert answer.status_code == (good if status == 200 else 403)
         assert status == 200 or refused(answer, 403, "other-host")
 
@@ -783,20 +797,20 @@ def test_a_server_at_all_addresses_may_be_called_by_any_number_but_by_no_other_n
             assert refused(client.get("/api/paper", headers={"Host": host}), 403, "other-host")
 
 
-def test_pages_of_other_sites_are_refused(client):
+def test_pages_of_other_sites_are_refused(steady):
     for own in ["http://localhost:8000", "https://localhost:8000", "HTTP://LOCALHOST:8000"]:
-        answer = client.get("/api/paper", headers={"Host": "localhost:8000", "Origin": own})
+        answer = steady.get("/api/paper", headers={"Host": "localhost:8000", "Origin": own})
         assert answer.status_code == 200
     for origin in ["http://evil.example", "null", "http://localhost:1", "http://localhost", "",
                    "http://localhost:8000.evil.example", "ftp://localhost:8000"]:  # fmt: skip
-        answer = client.get("/api/paper", headers={"Host": "localhost:8000", "Origin": origin})
+        answer = steady.get("/api/paper", headers={"Host": "localhost:8000", "Origin": origin})
         assert refused(answer, 403, "other-site")
         assert "Access-Control-Allow-Origin" not in answer.headers
 
 
 @pytest.mark.parametrize("path", ["/", "/draw.css", "/draw.js", "/api/runs", "/nothing"])
-def test_every_answer_forbids_what_the_page_does_not_need(client, path):
-    headers = client.get(path).headers
+def test_every_answer_forbids_what_the_page_does_not_need(steady, path):
+    headers = steady.get(path).headers
     policy = [part.strip() for part in headers["Content-Security-Policy"].split(";")]
     needed = ["style-src 'self'", "script-src 'self'", "connect-src 'self'", "img-src data:"]
     closed = ["default-src", "base-uri", "form-action", "frame-ancestors"]
@@ -804,7 +818,7 @@ def test_every_answer_forbids_what_the_page_does_not_need(client, path):
     assert headers["X-Content-Type-Options"] == "nosniff" and headers["Cache-Control"] == "no-store"
 
 
-def test_the_page_and_its_files_come_with_their_types(client):
+def test_the_page_and_its_files_come_with_their_types(steady):
     for path, kind in [
         ("/", "text/html; charset=utf-8"),
         ("/draw.css", "text/css; charset=utf-8"),
@@ -813,14 +827,14 @@ def test_the_page_and_its_files_come_with_their_types(client):
             for part in ("", "-inside", "-texts")
         ],
     ]:
-        answer = client.get(path)
+        answer = steady.get(path)
         assert (answer.status_code, answer.content_type) == (200, kind)
         file = draw.HERE / (path[1:] or "draw.html")
         assert answer.data == file.read_bytes()
 
 
-def test_the_papers_measures_are_told(client):
-    assert client.get("/api/paper").json == {"paper": 280, "pen": 24}
+def test_the_papers_measures_are_told(steady):
+    assert steady.get("/api/paper").json == {"paper": 280, "pen": 24}
 
 
 # ------------------------------------------------------------------- the process
