@@ -410,7 +410,7 @@ def load_newest(networks, place):
 
 
 def read_flags(flags):
-    """Return the flags of the command line as a namespace."""
+    """Return the flags of the command line as a namespace. Raises Problem."""
     parser = settings.Parser(
         prog="draw.py", description=__doc__.partition("\n")[0], allow_abbrev=False
     )
@@ -423,7 +423,13 @@ def read_flags(flags):
     for name, standard, kind, meaning in options:
         words = f"{meaning}; {standard} if left out"
         parser.add_argument(name, default=standard, type=kind, help=words)
-    return parser.parse_args([str(flag) for flag in flags])
+    chosen = parser.parse_args([str(flag) for flag in flags])
+    if set("*?[") & set(str(chosen.logdir.absolute())):
+        words = (
+            "TensorFlow finds no checkpoint where a folder's name holds one of * ? [; rename it."
+        )
+        raise terminal.Problem(f"{chosen.logdir}: {words}")
+    return chosen
 
 
 def main(flags=()):
@@ -431,15 +437,10 @@ def main(flags=()):
     if threading.current_thread() is threading.main_thread():
         # Ctrl-C is how one ends it, and nothing needs cleaning up.
         signal.signal(signal.SIGINT, lambda *_: os._exit(0))
+    # That a request waits its turn is no news.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     flags = read_flags(flags)
-    if set("*?[") & set(str(flags.logdir.absolute())):
-        sentence = (
-            "TensorFlow finds no checkpoint where a folder's name holds one of * ? [; rename it."
-        )
-        raise terminal.Problem(f"{flags.logdir}: {sentence}")
     listener = listen(flags.host, flags.port)
-    address, port = listener.getsockname()[:2]
-
     networks = Networks(flags.logdir, mnist.network)
     if not load_newest(networks, 0):
         sentence = f"No run in {terminal.short(flags.logdir)} has a convolutional network"
@@ -448,10 +449,9 @@ def main(flags=()):
         train_softmax(flags.logdir, flags.data_dir)
         load_newest(networks, 1)
 
+    address, port = listener.getsockname()[:2]
     name = f"[{address}]" if ":" in address else address
     own_names = {"localhost", "127.0.0.1", "[::1]", flags.host.lower(), name}
-    # That a request waits its turn is no news.
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     app = make_app(networks, flags.data_dir, own_names)
     server = waitress.create_server(app, sockets=[listener])
     shown = "localhost" if name in ("0.0.0.0", "[::]") else name

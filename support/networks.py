@@ -96,7 +96,7 @@ class Networks:
         self._logdir, self._build = logdir, build
         self._lock = threading.Lock()
         self._found, self._found_at = [], -math.inf
-        self._loaded = collections.OrderedDict()  # by the state of their checkpoints
+        self._loaded = collections.OrderedDict()  # the Network of a run, by its name
         self._useless = {}  # what Network said of a checkpoint, by its state
 
     def list(self, age=0):
@@ -132,22 +132,22 @@ class Networks:
             return self._found
 
     def _load(self, run):
-        state = run["state"]
+        name, state = run["run"], run["state"]
         with self._lock:
             if state in self._useless:
                 raise Refusal(*self._useless[state])
-            if state not in self._loaded:
+            if name not in self._loaded or self._loaded[name].run["state"] != state:
                 try:
-                    self._loaded[state] = Network(run, self._build)
+                    self._loaded[name] = Network(run, self._build)
                 except Refusal as refusal:
                     if refusal.code in LASTING and _state(run) == state:
                         self._useless[state] = refusal.status, refusal.code, str(refusal)
                         terminal.say(str(refusal))
                     raise
-            self._loaded.move_to_end(state)
+            self._loaded.move_to_end(name)
             if len(self._loaded) > KEPT:
                 self._loaded.popitem(last=False)
-            return self._loaded[state]
+            return self._loaded[name]
 
 
 def _state(run):
