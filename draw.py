@@ -1,415 +1,464 @@
-"""Draw a digit on a web page, and see what your trained networks make of it while you draw.
+"""Draw a digit on a web page, and see what your trained networks make of it, and why.
 
-    python mnist.py     # trains the convolutional network, once
+    python mnist.py     # trains a network; the page follows while it does
     python draw.py      # prints the address of the page
 
-The page is draw.html. This file finds the networks, prepares the drawing for them, and answers the page.
+The page is draw.html and the files that it names. This file answers the page, and other programs:
+README tells how they ask.
 """
 
-import contextlib
+from support import terminal  # first: from here on Ctrl-C ends the imports without a traceback
+
+# isort: split
+
+import base64
+import concurrent.futures
 import errno
-import glob
+import functools
 import json
 import logging
 import os
 import re
 import signal
 import socket
-import sys
-
-if __name__ == "__main__":
-    signal.signal(
-        signal.SIGINT, lambda *_: os._exit(0)
-    )  # Ctrl-C is how one ends it, and nothing needs cleaning up
+import threading
+from pathlib import Path
+from types import NoneType
 
 import flask
 import numpy as np
 import waitress
-from PIL import Image, ImageDraw
 from werkzeug.exceptions import HTTPException
 
+import input_data
 import mnist
-from support import summaries
-from support import terminal
-from mnist import tf
+from support import runs, settings, similar, strokes
+from support.networks import LASTING, LIST_AGE, Networks, Refusal
 
-NETWORKS = ["convolutional", "softmax"]
-SOFTMAX = {
-    "learning_rate": 0.001,
-    "epochs": 3000,
-}  # reads about 92% of MNIST correctly, after a few seconds
-PAPER = 280  # width and height of a drawing, 10 units for each of the network's 28 pixels; draw.html has it too
-PEN = 24  # the pen's width in these units, about that of MNIST's digits; draw.html has it too
+HERE = Path(__file__).resolve().parent
+SOFTMAX = ["--network", "softmax", "--learning_rate", "0.001", "--epochs", "3000"]  # reads 92%
+VIEWS = {"as-drawn": strokes.as_drawn, "centred": strokes.centred}
+# The likeness of a test digit to the training digit most like it, the median over all test digits:
+# `python -m tests.edge_lesson` measures it.
+USUAL = {"MNIST": 0.900, input_data.GENERATED: 0.942}
 
-
-# ------------------------------------------------------------------------------------------------ the drawing
+# ------------------------------------------------------------------------------------ what is asked
 
 
-def draw(strokes):
-    """Draw lines with a round pen: strokes, lists of points [x, y] from 0 to PAPER, to a picture of PAPER x PAPER."""
-    sheet = Image.new("L", (PAPER, PAPER))
-    pen = ImageDraw.Draw(sheet)
-    for stroke in strokes:
-        for (x, y), (next_x, next_y) in zip(stroke, stroke[1:] + stroke[-1:]):
-            pen.line([x, y, next_x, next_y], fill=255, width=PEN)
-            pen.ellipse([x - PEN / 2, y - PEN / 2, x + PEN / 2, y + PEN / 2], fill=255)
-    return sheet
-
-
-def enlarge(strokes):
-    """Move and scale strokes so that they fill 20 of the 28 pixels, drawn by a pen of unchanged width.
-
-    To magnify the picture of a small drawing would magnify its lines too, and MNIST has no digits in bold.
-    """
-    points = np.concatenate(strokes)
-    low, high = points.min(axis=0), points.max(axis=0)
-    extent = max(
-        *(high - low), PEN
-    )  # what is smaller than the pen was meant as a dot, and remains one
-    scale = (PAPER * 20 / 28 - PEN) / extent
-    return [
-        ((np.array(stroke) - (low + high) / 2) * scale + PAPER / 2).tolist() for stroke in strokes
-    ]
-
-
-def centre(picture):
-    """Prepare a picture as MNIST's authors prepared each digit: uint8 (height, width), 255 is ink, to uint8 (28, 28).
-
-    The ink is fitted into a box of 20x20, its proportions kept, and the box laid so that the centre of mass comes to
-    the middle of the field. That is row 14, column 14, counted from 0: all of MNIST's test digits have it less than
-    half a pixel from there. MNIST's own pictures come back as they were.
-    """
-    field = np.zeros((28, 28), np.uint8)
-    image = Image.fromarray(picture)
-    ink = image.crop(image.getbbox())
-    size = [max(1, round(20 * side / max(ink.size))) for side in ink.size]
-    digit = np.asarray(ink.resize(size, Image.Resampling.BILINEAR))
-    if digit.any():
-        middle = [np.average(places, weights=digit) for places in np.indices(digit.shape)]
-        top, left = (
-            min(max(round(14 - place), 0), 28 - side)  # not so far that ink is lost over the border
-            for place, side in zip(middle, digit.shape)
-        )
-        field[top : top + digit.shape[0], left : left + digit.shape[1]] = digit
-    return field
-
-
-# ------------------------------------------------------------------------------------------------ the networks
-
-
-def newest_checkpoint(logdir, network):
-    """The newest checkpoint in the runs' folders that fits the network as mnist.py describes it now, or None."""
-    with tf.Graph().as_default():
-        mnist.NETWORKS[network](tf.zeros([1, 784]))
-        wanted = {
-            variable.op.name: variable.shape.as_list() for variable in tf.trainable_variables()
-        }
-    indexes = glob.glob(os.path.join(glob.escape(logdir), "*", "model.ckpt-*.index"))
-    # A run that is still in training deletes the one before whenever it saves a checkpoint.
-    for index in sorted(filter(os.path.exists, indexes), key=os.path.getmtime, reverse=True):
-        checkpoint = index.removesuffix(".index")
-        try:
-            if dict(tf.train.list_variables(checkpoint)) == wanted:
-                return checkpoint
-        except (tf.errors.OpError, ValueError):
-            terminal.say(f"{terminal.short(index)} cannot be read: this run is left out.")
-    return None
-
-
-def train_softmax(data_dir, logdir):
-    """Train the softmax network as mnist.py does, and return the path of its checkpoint."""
-    terminal.say(f"No run of the softmax network is in {terminal.short(logdir)} yet: training one.")
-    data = mnist.load_data(data_dir, seed=None)
-    folder = mnist.run_folder(logdir, "softmax", **SOFTMAX, data_name=data.train.name)
+def read_json():
+    """Return what the body of the request says."""
     try:
-        result = mnist.train(data, folder, "softmax", **SOFTMAX)
-    except (RuntimeError, tf.errors.OpError) as error:
-        sys.exit(
-            f"{terminal.short(folder)} cannot be written to any more: {terminal.reason(error)}"
-        )
-    if result.signal:
-        sys.exit(0 if result.signal == signal.SIGINT else 128 + result.signal)
-    return result.checkpoint
+        return json.loads(flask.request.get_data())  # whatever the header Content-Type says
+    except (ValueError, RecursionError):
+        raise Refusal(400, "not-json", "The body of the request is not JSON.") from None
 
 
-def load(checkpoints):
-    """Load trained networks, {name: path of a checkpoint}, into one graph and one session.
+def read_image(values):
+    """Return an image as float32 (1, 784)."""
+    if type(values) is not list or len(values) != 784:
+        raise Refusal(400, "not-an-image", "An image is an array of 784 numbers, row by row.")
+    for place, value in enumerate(values):
+        if not is_number(value, 1):
+            sentence = f"Entry {place} of the image, counted from 0, is not a number from 0 to 1."
+            raise Refusal(400, "not-a-pixel", sentence)
+    return np.array([values], np.float32)
 
-    Returns a function that takes images, float32 (n, 784), and returns each network's probabilities for each, float32
-    (n, number of networks, 10). Threads may call it at the same time.
+
+def read_strokes(lines):
+    """Return a drawing, a list of strokes, each a list of points [x, y] from 0 to PAPER."""
+    if not (is_list(lines) and all(is_list(line) and all(map(is_point, line)) for line in lines)):
+        sentence = "A drawing is an array of strokes, each an array of points [x, y] from 0 to "
+        raise Refusal(400, "not-a-drawing", f"{sentence}{strokes.PAPER}.")
+    return lines
+
+
+def read_drawing(value):
+    """Return the strokes of a drawing, and the names of the runs asked, None if it names none."""
+    if type(value) is not dict:
+        return read_strokes(value), None
+    names = value.get("runs")
+    if not (is_list(names) and len(names) == 2 and all(type(x) in (str, NoneType) for x in names)):
+        sentence = '"runs" is an array of the names of two runs, or null in place of one.'
+        raise Refusal(400, "not-two-runs", sentence)
+    return read_strokes(value.get("strokes")), names
+
+
+def read_question(value):
+    """Return an image, float32 (1, 784), and the name of a run that is asked about it."""
+    if type(value) is not dict or type(value.get("run")) is not str:
+        sentence = 'Ask with an object that holds "image" and "run", the name of a run.'
+        raise Refusal(400, "not-a-question", sentence)
+    return read_image(value.get("image")), value["run"]
+
+
+def is_list(value):
+    """Say whether a value is a list with something in it."""
+    return type(value) is list and value != []
+
+
+def is_point(value):
+    """Say whether a value is a point on the paper."""
+    return is_list(value) and len(value) == 2 and all(is_number(x, strokes.PAPER) for x in value)
+
+
+def is_number(value, most):
+    """Say whether a value is a number from 0 to `most`; True is none, and NaN is not 0 or more."""
+    return type(value) in (int, float) and 0 <= value <= most
+
+
+# --------------------------------------------------------------------------------- what is answered
+
+TOLD = ["run", "network", "step", "epochs", "learning_rate", "batch_size", "kernels", "neurons"]
+TOLD += ["data", "status", "accuracy", "images"]
+
+
+def answer_drawing(lines, asked, keys):
+    """Tell, for each view of a drawing, its picture and what the networks see in it.
+
+    lines: strokes; asked: two of Network, or None in place of one; keys: names under which their
+    answers are told once more, or none.
     """
-    tf.enable_resource_variables()
-    with tf.Graph().as_default() as graph:
-        # One thread for each request, so that several clients are answered side by side.
-        session = tf.Session(
-            config=tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
-        )
-        images = tf.placeholder(tf.float32, [None, 784])
-        answers = []
-        for name, checkpoint in checkpoints.items():
-            with tf.name_scope(
-                name
-            ):  # keeps the variables of the two apart; in the checkpoints they lack this prefix
-                answers.append(tf.nn.softmax(mnist.NETWORKS[name](images)))
-            variables = {
-                variable.op.name.removeprefix(f"{name}/"): variable
-                for variable in tf.trainable_variables(f"{name}/")
-            }
-            try:
-                tf.train.Saver(variables).restore(session, checkpoint)
-            except (tf.errors.OpError, ValueError):
-                sys.exit(
-                    f"{terminal.short(checkpoint)} is damaged: delete its folder, and start again."
-                )
-        probabilities = tf.stack(answers, axis=1)
-    graph.finalize()  # from here on nobody can change it, so that threads can share it
-    answer = session.make_callable(probabilities, [images])
-    answer(np.zeros((2, 784), np.float32))  # the first answer takes longest: let nobody wait for it
-    return answer
+    pictures = np.stack([view(lines) for view in VIEWS.values()]).reshape(2, 784)
+    images = np.float32(pictures / 255)
+    seen = [network and list(map(by_digit, network.probabilities(images))) for network in asked]
+    told = {}
+    for place, view in enumerate(VIEWS):
+        answers = [by_view and by_view[place] for by_view in seen]
+        told[view] = {"picture": pictures[place].tolist(), "answers": answers}
+        told[view] |= zip(keys, answers, strict=False)
+    return told | {"runs": [network and about(network, ["run", "step"]) for network in asked]}
 
 
-def describe(checkpoint):
-    """A run as the page tells it: its folder's name as `run`, and what summaries.read_run finds in there."""
-    folder, name = os.path.split(checkpoint)
+def answer_inside(image, network):
+    """Tell what comes out of each layer of a network for an image, float32 (1, 784)."""
+    layers = network.layers(image)
+    told = about(network) | {"logits": layers.pop("logits")[0].tolist()}
+    if network.run["network"] == "softmax":
+        told["bias"] = network.weights["fc/Biases"].tolist()
+    return told | {name: in_bytes(values[0]) for name, values in layers.items()}
+
+
+def answer_weights(network):
+    """Tell what stays the same while one draws: the kernels, or all that softmax has learned."""
+    weights, told = network.weights, about(network)
+    if network.run["network"] == "softmax":
+        told |= {"weights": in_base64(weights["fc/Weights"])}
+        return told | {"biases": weights["fc/Biases"].tolist()}
+    kernels = weights["conv/Weights"][:, :, 0].transpose(2, 0, 1)
+    return told | {"kernels": kernels.tolist(), "biases": weights["conv/Biases"].tolist()}
+
+
+def answer_similar(image, run, data_dir):
+    """Tell the training digits most like an image, float32 (1, 784), or why there are none."""
+    told = {"usual": USUAL.get(run["data"])}
     try:
-        return {"run": os.path.basename(folder)} | summaries.read_run(
-            folder, int(name.removeprefix("model.ckpt-"))
+        digits = training_digits(run, data_dir)
+        if not image.any():
+            raise Refusal(400, "blank", "No digit is like a blank sheet.")
+    except Refusal as refusal:
+        return told | {"similar": [], "why_none": str(refusal), "why_code": refusal.code}
+    places, likeness = digits.most_like(image[0])
+    return told | {
+        "similar": [
+            {"label": int(label), "likeness": round(float(alike), 3), "picture": in_base64(picture)}
+            for label, alike, picture in zip(
+                digits.labels[places], likeness, digits.pictures(places), strict=True
+            )
+        ]
+    }
+
+
+def answer_dead(network, data_dir):
+    """Tell which neurons of fc1 stay at 0 for each of 500 training digits, by their numbers."""
+    try:
+        pictures = training_digits(network.run, data_dir).pictures(slice(500))
+    except Refusal:
+        return {"dead": None, "tried": 0}
+    parts = np.array_split(np.float32(pictures / 255), 10)
+    fired = np.any([network.layers(part)["hidden"].any(axis=0) for part in parts], axis=0)
+    return {"dead": np.flatnonzero(~fired).tolist(), "tried": len(pictures)}
+
+
+def about(network, keys=("run", "step", "network")):
+    """Tell which network answers."""
+    return {key: network.run[key] for key in keys}
+
+
+def by_digit(probabilities):
+    """Name ten probabilities by their digits."""
+    return {str(digit): float(probability) for digit, probability in enumerate(probabilities)}
+
+
+def in_bytes(values):
+    """Tell float32 values of 0 or more by a byte each, which is a tenth of what numbers take."""
+    scale = float(values.max())  # the value of 255
+    parts = np.rint(values * np.float32(255 / scale if scale else 0)).astype(np.uint8)
+    return {"bytes": in_base64(parts), "scale": scale, "shape": values.shape}
+
+
+def in_base64(array):
+    """Spell the bytes of an array, row by row, as text."""
+    return base64.b64encode(array.astype(array.dtype.newbyteorder("<")).tobytes()).decode()
+
+
+# ------------------------------------------------------------------------------ the training digits
+
+READER = concurrent.futures.ThreadPoolExecutor(1)
+
+
+def training_digits(run, data_dir):
+    """Return the digits that a run learned from, as similar.Digits, and never download any.
+
+    They are looked for where the run had them, and in data_dir. The first call begins to read them,
+    which takes a second. Raises Refusal as long as they are not there.
+    """
+    generated = run["data"] == input_data.GENERATED
+    is_there = os.path.isdir if generated else holds_mnist
+    folder = next((str(at) for at in (run["data_dir"], data_dir) if at and is_there(at)), None)
+    if not run["data"] or not folder:
+        sentence = f"The digits that {run['run']} learned from are not on this machine."
+        raise Refusal(404, "no-data", sentence)
+    reading = begin_reading(folder, generated)
+    if not reading.done():
+        raise Refusal(503, "reading", "The training digits are being read: ask again.")
+    if reading.exception():
+        sentence = (
+            f"The digits that {run['run']} learned from cannot be read: {reading.exception()}."
         )
-    except ValueError:  # its curves were deleted
-        return {"run": os.path.basename(folder)}
+        raise Refusal(409, "unreadable-data", sentence)
+    return reading.result()
 
 
-def files(checkpoint):
-    """Sizes and times of a checkpoint's files, which tell whether they are still those that were loaded."""
-    found = {}
-    for path in glob.glob(glob.escape(checkpoint) + ".*"):
-        with contextlib.suppress(OSError):  # it went at this very moment
-            found[path] = (os.path.getsize(path), os.path.getmtime(path))
-    return found
+@functools.lru_cache(maxsize=2)  # MNIST takes 48 MB
+def begin_reading(folder, generated):
+    """Begin to read the digits in a folder, and return the Future of similar.Digits."""
+
+    def read():
+        train = input_data.read_data_sets(folder, generated, dtype="uint8", validation_size=0).train
+        return similar.Digits(train.images, train.labels)
+
+    return READER.submit(read)
 
 
-# ------------------------------------------------------------------------------------------------ the web server
+def holds_mnist(folder):
+    """Say whether all of MNIST's files are in a folder."""
+    find = getattr(input_data, "find", None) or input_data._find
+    return all(find(str(folder), name) for name in input_data.OFFICIAL)
+
+
+# -------------------------------------------------------------------------------------- the server
 
 HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-    "img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; "
+    "img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
+SCRIPT = "text/javascript"  # Python would ask Windows for the type, which may say "text/plain"
+PAGE = {"draw.html": "text/html", "draw.css": "text/css"}
+PAGE |= {"draw.js": SCRIPT, "draw-inside.js": SCRIPT, "draw-texts.js": SCRIPT}
 SENTENCES = {
     404: "There is nothing at this path; the page is at /.",
     405: "This path does not take this method; the header Allow names what it takes.",
     413: "The request is larger than 64 KB.",
 }
-WARNING = (
-    "Its files were changed or deleted since. The page goes on with the network as it was loaded; "
-    "start draw.py again to load the newest."
-)
 
 
-def make_app(checkpoints, runs, own_names):
-    """The web application, given by network the checkpoints' paths and what describe() says of them; and its names."""
-    probabilities = load(checkpoints)
-    loaded = {network: files(checkpoint) for network, checkpoint in checkpoints.items()}
+def make_app(networks, data_dir, own_names):
+    """Make the web application.
+
+    networks: Networks; data_dir: where their training digits may be; own_names: those by which a
+    browser may call this server.
+    """
     app = flask.Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = 64 * 1024
+    app.json.sort_keys = False
 
     @app.before_request
     def refuse_other_sites():
-        # The owner of another site can make its name lead to this machine, and so have a page talk to this server.
-        # Numbers lead nowhere else: a server that listens at all of the machine's addresses takes any of them.
-        host = flask.request.headers.get("Host", "").lower()
-        name = re.sub(r":\d*$", "", host)
-        is_number = re.fullmatch(r"[\d.]+|\[[\da-f:.]+\]", name)
-        if name not in own_names and not (is_number and own_names & {"0.0.0.0", "[::]"}):
-            flask.abort(
-                403, "The header Host must name this server: use the address that draw.py prints."
-            )
-        if flask.request.headers.get("Origin", f"http://{host}").lower() not in (
-            f"http://{host}",
-            f"https://{host}",
-        ):
-            flask.abort(403, "Pages of other sites get no answer here.")
+        check_names(flask.request.headers, own_names)
 
     @app.after_request
     def restrict_page(response):
         response.headers.update(HEADERS)
         return response
 
+    @app.errorhandler(Refusal)
+    def refuse(refusal):
+        return {"error": str(refusal), "code": refusal.code}, refusal.status
+
     @app.errorhandler(HTTPException)
     def explain(error):
         response = error.get_response()  # with the header Allow where the method was wrong
-        response.data = json.dumps({"error": SENTENCES.get(error.code, error.description)})
+        sentence = SENTENCES.get(error.code, error.description)
+        code = error.name.lower().replace(" ", "-")
+        response.data = json.dumps({"error": sentence, "code": code})
         response.content_type = "application/json"
         return response
 
-    @app.get("/")
-    def page():
-        return flask.send_file(os.path.join(mnist.HERE, "draw.html"))
+    @app.get("/", defaults={"name": "draw.html"})
+    @app.get(f"/<any({', '.join(map(repr, PAGE))}):name>")
+    def page(name):
+        return flask.send_file(HERE / name, PAGE[name])
+
+    @app.get("/api/paper")
+    def paper():
+        return {"paper": strokes.PAPER, "pen": strokes.PEN}
 
     @app.get("/api/runs")
     def list_runs():
-        for network, checkpoint in checkpoints.items():
-            if files(checkpoint) != loaded[network] and "warning" not in runs[network]:
-                runs[network]["warning"] = WARNING
-                terminal.say(f"{terminal.short(checkpoint)}: {WARNING}")
-        return runs
-
-    @app.post("/api/mnist/evaluate")
-    def evaluate():
-        return dict(
-            zip(["convolutional", "fully_connected"], map(by_digit, probabilities(read_image())[0]))
-        )
+        told = [{key: run[key] for key in TOLD} for run in networks.list()]
+        return {"runs": told, "start": networks.first_two(LIST_AGE)}
 
     @app.post("/api/mnist/<any(convolutional, fully_connected):name>")
     def evaluate_one(name):
-        return {"results": evaluate()[name]}
+        image, (left, right) = read_image(read_json()), networks.first_two(LIST_AGE)
+        network = networks.get(left if name == "convolutional" else right)
+        return {"results": by_digit(network.probabilities(image)[0])}
+
+    @app.post("/api/mnist/evaluate")
+    def evaluate():
+        names = ["convolutional", "fully_connected"]
+        return {name: evaluate_one(name)["results"] for name in names}
 
     @app.post("/api/drawing")
     def evaluate_drawing():
-        """What the page asks: strokes in; out, for both views, the picture that the networks see and their answers."""
-        strokes = read_strokes()
-        pictures = np.stack(
-            [draw(strokes).reduce(PAPER // 28), centre(np.asarray(draw(enlarge(strokes))))]
-        )
-        answers = probabilities(np.float32(pictures.reshape(2, 784) / 255))
-        return {
-            view: {"picture": picture.ravel().tolist()} | dict(zip(NETWORKS, map(by_digit, rows)))
-            for view, picture, rows in zip(["as-drawn", "centred"], pictures, answers)
-        }
+        lines, names = read_drawing(read_json())
+        keys, names = ([], names) if names else (settings.NETWORKS, networks.first_two(LIST_AGE))
+        asked = [None if name is None else networks.get(name) for name in names]
+        return answer_drawing(lines, asked, keys)
+
+    @app.post("/api/inside")
+    def look_inside():
+        image, name = read_question(read_json())
+        network = networks.get(name)
+        return answer_inside(image, network) | answer_similar(image, network.run, data_dir)
+
+    @app.get("/api/weights")
+    def weights():
+        network = networks.get(flask.request.args.get("run"))
+        dead = answer_dead(network, data_dir) if network.run["network"] == "convolutional" else {}
+        return answer_weights(network) | dead
 
     return app
 
 
-def by_digit(probabilities):
-    return {str(digit): float(probability) for digit, probability in enumerate(probabilities)}
+def check_names(headers, own_names):
+    """Refuse a request that a page of another site makes, or one to a server of another name.
+
+    The owner of another site can make its name lead to this machine, and so have a page talk to
+    this server. Numbers lead nowhere else: a server that listens at all of the machine's addresses
+    takes any of them.
+    """
+    host = headers.get("Host", "").lower()
+    name = re.sub(r":\d*$", "", host)
+    is_address = re.fullmatch(r"[\d.]+|\[[\da-f:.]+\]", name)
+    if name not in own_names and not (is_address and {"0.0.0.0", "[::]"} & set(own_names)):
+        sentence = "The header Host must name this server: use the address that draw.py prints."
+        raise Refusal(403, "other-host", sentence)
+    own = [f"http://{host}", f"https://{host}"]
+    if headers.get("Origin", own[0]).lower() not in own:
+        raise Refusal(403, "other-site", "Pages of other sites get no answer here.")
 
 
-def read_json():
-    try:
-        return json.loads(flask.request.get_data())  # whatever the header Content-Type says
-    except (ValueError, RecursionError):
-        flask.abort(400, "The body of the request is not JSON.")
-
-
-def is_number(value, most):
-    return (
-        type(value) in (int, float) and 0 <= value <= most
-    )  # True is of another type; NaN is not 0 or more
-
-
-def read_image():
-    """The image in the request, as float32 (1, 784)."""
-    values = read_json()
-    if type(values) is not list or len(values) != 784:
-        flask.abort(400, "An image is a JSON array of 784 numbers, row by row.")
-    for place, value in enumerate(values):
-        if not is_number(value, 1):
-            flask.abort(
-                400,
-                f"Entry {place} of the array, counted from 0, is not a number from 0 (paper) to 1 (ink).",
-            )
-    return np.array([values], np.float32)
-
-
-def read_strokes():
-    """The drawing in the request: a list of strokes, each a list of points [x, y] from 0 to PAPER."""
-
-    def is_point(value):
-        return (
-            type(value) is list
-            and len(value) == 2
-            and all(is_number(number, PAPER) for number in value)
-        )
-
-    strokes = read_json()
-    if not (
-        type(strokes) is list
-        and strokes
-        and all(
-            type(stroke) is list and stroke and all(map(is_point, stroke)) for stroke in strokes
-        )
-    ):
-        flask.abort(
-            400,
-            f"A drawing is a JSON array of strokes, each an array of points [x, y] from 0 to {PAPER}.",
-        )
-    return strokes
-
-
-# ------------------------------------------------------------------------------------------------ the program
+# ------------------------------------------------------------------------------------- the program
 
 
 def listen(host, port):
-    """A socket that listens there; if that cannot be had, a sentence and the end."""
+    """Return a socket that listens there. Raises Problem where none can."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
         return socket.create_server((address[0], port), family=family)
     except (OSError, OverflowError) as error:
+        words = getattr(error, "strerror", None) or error
         taken = getattr(error, "errno", None) == errno.EADDRINUSE
-        reason = "another program uses it" if taken else getattr(error, "strerror", None) or error
-        sys.exit(f"Port {port} of {host} cannot be had ({reason}): choose another with --port.")
+        reason = "is already in use" if taken else f"cannot be used ({words})"
+        sentence = f"Port {port} of {host} {reason}: choose another with --port."
+        raise terminal.Problem(sentence) from error
 
 
-def main():
+def train_softmax(logdir, data_dir):
+    """Train softmax regression as mnist.py does."""
+    terminal.say(f"No run of softmax regression is in {terminal.short(logdir)} yet: training one.")
+    flags = [*SOFTMAX, "--logdir", logdir, "--data_dir", data_dir]
+    chosen = settings.read_settings(vars(mnist), flags)
+    data = input_data.read_or_generate(chosen.data_dir, chosen.seed)
+    run = runs.Run(chosen, data)
+    mnist.train(chosen, data, run)
+    if run.record["status"] == "stopped":
+        raise terminal.Problem("", 128 + signal.SIGINT)
+
+
+def load_newest(networks, place):
+    """Load one of the two networks that the page starts with, and say which it is.
+
+    Returns it, or None if there is none. Raises Problem if there is one that cannot be had now.
+    """
+    while name := networks.first_two()[place]:
+        try:
+            run = networks.get(name).run
+        except Refusal as refusal:  # a damaged one has been told, and is no longer listed
+            if refusal.code not in LASTING:
+                raise terminal.Problem(str(refusal)) from refusal
+        else:
+            said = f"The {run['network']} network is that of {name}"
+            if run["accuracy"] is not None:
+                said += f": {run['accuracy']:.2%} of the test digits right ({run['data']})"
+            terminal.say(f"{said}.")
+            return run
+    return None
+
+
+def read_flags(flags):
+    """Return the flags of the command line as a namespace. Raises Problem."""
+    parser = settings.Parser(
+        prog="draw.py", description=__doc__.partition("\n")[0], allow_abbrev=False
+    )
+    options = [
+        ("--logdir", HERE / mnist.LOGDIR, Path, "folder of the trained runs"),
+        ("--data_dir", HERE / mnist.DATA_DIR, Path, "folder of MNIST"),
+        ("--host", "127.0.0.1", str, "address to listen at"),
+        ("--port", 8000, int, "port to listen at; 0 for a free one"),
+    ]
+    for name, standard, kind, meaning in options:
+        words = f"{meaning}; {standard} if left out"
+        parser.add_argument(name, default=standard, type=kind, help=words)
+    chosen = parser.parse_args([str(flag) for flag in flags])
+    if set("*?[") & set(str(chosen.logdir.absolute())):
+        words = (
+            "TensorFlow finds no checkpoint where a folder's name holds one of * ? [; rename it."
+        )
+        raise terminal.Problem(f"{chosen.logdir}: {words}")
+    return chosen
+
+
+def main(flags=()):
     """Load the networks, train one if it is missing, and answer the page until Ctrl-C."""
-    parser = terminal.Parser(description=__doc__.partition("\n")[0], allow_abbrev=False)
-    parser.add_argument(
-        "--logdir",
-        default=os.path.join(mnist.HERE, mnist.LOGDIR),
-        help="folder of the trained runs",
-    )
-    parser.add_argument(
-        "--data_dir", default=os.path.join(mnist.HERE, mnist.DATA_DIR), help="folder of MNIST"
-    )
-    parser.add_argument(
-        "--host", default="127.0.0.1", help="address to listen at, if not 127.0.0.1"
-    )
-    parser.add_argument(
-        "--port", default=8000, type=int, help="port to listen at, if not 8000; 0 for a free one"
-    )
-    flags = parser.parse_args()
-    if set("*?[") & set(os.path.abspath(flags.logdir)):
-        sys.exit(
-            f"{flags.logdir}: TensorFlow finds no checkpoint where a folder's name holds one of * ? [; rename it."
-        )
+    if threading.current_thread() is threading.main_thread():
+        # Ctrl-C is how one ends it, and nothing needs cleaning up.
+        signal.signal(signal.SIGINT, lambda *_: os._exit(0))
+    # That a request waits its turn is no news.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+    flags = read_flags(flags)
     listener = listen(flags.host, flags.port)
+    networks = Networks(flags.logdir, mnist.network)
+    if not load_newest(networks, 0):
+        sentence = f"No run in {terminal.short(flags.logdir)} has a convolutional network"
+        raise terminal.Problem(f"{sentence}: run `python mnist.py` first.")
+    if not load_newest(networks, 1):
+        train_softmax(flags.logdir, flags.data_dir)
+        load_newest(networks, 1)
+
     address, port = listener.getsockname()[:2]
-
-    checkpoints = {network: newest_checkpoint(flags.logdir, network) for network in NETWORKS}
-    if not checkpoints["convolutional"]:
-        sys.exit(
-            f"No run in {terminal.short(flags.logdir)} fits mnist.py's convolutional network: "
-            "run `python mnist.py` first."
-        )
-    if not checkpoints["softmax"]:
-        checkpoints["softmax"] = train_softmax(flags.data_dir, flags.logdir)
-        # Meanwhile a run that is still in training may have put another in this one's place.
-        checkpoints["convolutional"] = newest_checkpoint(flags.logdir, "convolutional")
-    runs = {network: describe(checkpoint) for network, checkpoint in checkpoints.items()}
-    for network, run in runs.items():
-        score = (
-            f": {run['accuracy']:.2%} of the test digits right ({run['data']})"
-            if "accuracy" in run
-            else ""
-        )
-        terminal.say(f"The {network} network is that of {run['run']}{score}.")
-        if run.get("accuracy", 1) < 0.5:
-            terminal.say(
-                "That is too little to show anything here: train this network anew, or delete its folder."
-            )
-
     name = f"[{address}]" if ":" in address else address
     own_names = {"localhost", "127.0.0.1", "[::1]", flags.host.lower(), name}
-    logging.getLogger("waitress.queue").setLevel(
-        logging.ERROR
-    )  # that a request waits its turn is no news
-    server = waitress.create_server(make_app(checkpoints, runs, own_names), sockets=[listener])
+    app = make_app(networks, flags.data_dir, own_names)
+    server = waitress.create_server(app, sockets=[listener])
     shown = "localhost" if name in ("0.0.0.0", "[::]") else name
     terminal.say(f"Draw at http://{shown}:{port}/ (Ctrl-C ends it)")
     server.run()
 
 
 if __name__ == "__main__":
-    with terminal.plain_errors():
-        main()
+    terminal.program(main)

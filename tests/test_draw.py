@@ -1,500 +1,1055 @@
-"""draw.py as its users meet it: a page in a real browser, an HTTP interface for programs, a process in a terminal."""
+"""draw.py as it is met: by its page and other programs over HTTP, by its user in a terminal."""
 
+import base64
 import collections
 import concurrent.futures
 import contextlib
-import functools
-import glob
 import http.client
+import itertools
 import json
 import os
+import pathlib
 import random
 import re
 import shutil
 import signal
 import socket
-import statistics
-import subprocess
 import sys
 import threading
-import time
+import types
 
 import numpy as np
 import pytest
+import saved_runs
+from draw_server import serving, start
 from hypothesis import given, settings, strategies
-
-from conftest import OFFLINE, PROJECT
-from test_mnist import numpy_network
 
 import draw
 import input_data
 import mnist
-from support import summaries
+from support import networks, runs, similar, terminal
+from support.settings import read_settings
+from support.tensorflow1 import tf
 
 EVALUATE = "/api/mnist/evaluate"
 DIGITS = [str(digit) for digit in range(10)]
-EDGE = [[[258, 60], [258, 220]]]  # the page's sample: a 1 at the right edge
+SEVEN = [[[90, 70], [190, 70], [130, 220]], [[100, 140], [180, 140]]]
+LEFT, RIGHT, WIDE = "lr=0.001,epochs=100", "lr=0.001,epochs=100,softmax", "deeper/kernels=7"
+BLANK = json.dumps([0] * 784)
 
 
-# ------------------------------------------------------------------------------------------------ servers
-
-
-@contextlib.contextmanager
-def serving(logdir, data_dir, *flags):
-    """draw.py as a process, from when it has printed its address (`.port`) to its end; `.said` is what it printed."""
-    command = [
-        sys.executable,
-        PROJECT / "draw.py",
-        "--logdir",
-        logdir,
-        "--data_dir",
-        data_dir,
-        "--port",
-        "0",
-        *flags,
-    ]
-    with subprocess.Popen(
-        list(map(str, command)),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | OFFLINE,
-    ) as process:
-        try:
-            process.said = ""
-            while "Draw at" not in process.said:
-                line = process.stdout.readline()
-                assert line, process.said + process.stderr.read()
-                process.said += line
-            process.port = int(re.search(r"http://[^ ]+:(\d+)/ ", process.said)[1])
-            yield process
-        finally:
-            process.kill()
+@pytest.fixture
+def dice():
+    """Random numbers whose seed is printed where the test fails."""
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    return random.Random(seed)
 
 
 @pytest.fixture(scope="session")
 def data_dir(request):
     """A folder of MNIST, or of generated digits where there is none."""
-    return request.getfixturevalue(
-        "mnist_data" if os.environ.get("MNIST_DATA") else "generated_data"
-    )
+    has_mnist = os.environ.get("MNIST_DATA")
+    return request.getfixturevalue("mnist_data" if has_mnist else "generated_data")
 
 
 @pytest.fixture(scope="session")
-def logdir(tmp_path_factory, data_dir):
-    """A folder with a run of the convolutional network, short but good for nine digits of ten, and nothing else."""
-    logdir = str(tmp_path_factory.mktemp("runs"))
-    data = input_data.read_data_sets(
-        data_dir, fake_data=not os.environ.get("MNIST_DATA"), validation_size=0, seed=1
-    )
-    folder = mnist.run_folder(logdir, "convolutional", 0.001, 100, data.train.name)
-    mnist.train(data, folder, "convolutional", learning_rate=0.001, epochs=100, seed=1)
+def data(data_dir):
+    """What the runs learned from."""
+    fake = not os.environ.get("MNIST_DATA")
+    return input_data.read_data_sets(data_dir, fake, dtype="uint8", validation_size=0)
+
+
+@pytest.fixture(scope="session")
+def weights():
+    """The weights of each run in `logdir`."""
+    return {
+        LEFT: saved_runs.random_weights(1),
+        RIGHT: saved_runs.random_weights(2, "softmax"),
+        WIDE: saved_runs.random_weights(3, kernels=7, neurons=21),
+    }
+
+
+@pytest.fixture(scope="session")
+def steady_logdir(tmp_path_factory, weights, data, data_dir):
+    """Three runs: LEFT and RIGHT, with which the page starts, and WIDE, which is older."""
+    logdir = tmp_path_factory.mktemp("steady") / "runs"
+    for age, (run, values) in enumerate(weights.items()):
+        told = {"started": 1e9 - age, "data": data.train.name, "data_dir": data_dir}
+        saved_runs.save(logdir / run, 100, values, **told)
     return logdir
 
 
+@pytest.fixture
+def logdir(steady_logdir, tmp_path):
+    """The same runs, to be changed."""
+    return shutil.copytree(steady_logdir, tmp_path / "runs")
+
+
+def client_of(logdir, data_dir="nowhere", build=mnist.network):
+    app = draw.make_app(networks.Networks(logdir, build), data_dir, {"localhost"})
+    app.testing = True  # a bug is raised, and not answered with status 500
+    return app.test_client()
+
+
+@pytest.fixture
+def client(logdir):
+    return client_of(logdir)
+
+
 @pytest.fixture(scope="session")
-def server(logdir, data_dir):
-    """The server, which found no softmax run and has trained one."""
-    with serving(logdir, data_dir) as process:
-        yield process
+def steady(steady_logdir):
+    """A client of runs that nobody changes, whose networks are loaded once."""
+    return client_of(steady_logdir)
 
 
-def request(server, method, path, body=None, **headers):
-    """The server's answer: status, headers, and what its JSON says."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
-    with contextlib.closing(connection):
-        connection.request(
-            method, path, body, {name.replace("_", "-"): value for name, value in headers.items()}
-        )
-        response = connection.getresponse()
-        content = response.read()
-        is_json = response.headers["Content-Type"] == "application/json"
-        return response.status, response.headers, json.loads(content) if is_json else content
+def post(client, path, value):
+    answer = client.post(path, data=json.dumps(value))
+    assert answer.status_code == 200, answer.json
+    return answer.json
 
 
-def post(server, path, value):
-    status, _, answer = request(server, "POST", path, json.dumps(value))
-    assert status == 200, answer
-    return answer
-
-
-@functools.cache
-def weights(logdir, network):
-    reader = mnist.tf.train.load_checkpoint(draw.newest_checkpoint(logdir, network))
-    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
-
-
-def expected(logdir, images):
-    """What both networks make of float32 (n, 784), computed by NumPy from their checkpoints."""
-    softmax = weights(logdir, "softmax")
-    answers = {}
-    for name, logits in [
-        ("convolutional", numpy_network(weights(logdir, "convolutional"), images)),
-        ("fully_connected", images @ softmax["fc/Weights"] + softmax["fc/Biases"]),
-    ]:
-        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-        answers[name] = exponentials / exponentials.sum(axis=1, keepdims=True)
-    return answers
+def refused(answer, status, code):
+    """Whether a request was refused so, in the form that every refusal has."""
+    assert answer.content_type == "application/json"
+    assert list(answer.json) == ["error", "code"]
+    assert re.fullmatch(r"[A-Z\"][^\n]{10,200}\.", answer.json["error"])
+    return (answer.status_code, answer.json["code"]) == (status, code)
 
 
 def as_array(by_digit):
-    assert list(by_digit) == DIGITS or sorted(by_digit) == DIGITS
+    assert list(by_digit) == DIGITS
     return np.array([by_digit[digit] for digit in DIGITS])
 
 
-# ------------------------------------------------------------------------------------------------ centring
+def probabilities(weights, image):
+    return saved_runs.softmax(saved_runs.forward(weights, np.array([image]))["logits"])[0]
 
 
-def centre_of_mass(picture):
-    return np.array([np.average(places, weights=picture) for places in np.indices(picture.shape)])
+def random_image(seed=0):
+    return np.random.default_rng(seed).random(784).round(3)
 
 
-def test_a_centred_mnist_digit_centred_again_stays_where_it_is(mnist_data):
-    images = input_data.read_data_sets(mnist_data, dtype="uint8").test.images.reshape(-1, 28, 28)
-    moved = []
-    for image in images:
-        again = draw.centre(image)
-        moved.append(np.abs(centre_of_mass(again) - centre_of_mass(image)).max())
-    assert max(moved) < 1
-    assert np.mean(np.array(moved) == 0) > 0.99
+# ------------------------------------------------------------------- what the networks see
 
 
-def test_mnist_digits_that_were_moved_come_back(mnist_data):
-    images = input_data.read_data_sets(mnist_data, dtype="uint8").test.images.reshape(-1, 28, 28)[
-        :1000
-    ]
-    for image in images:
-        rows, columns = np.nonzero(image)
-        for down, right in (-rows.min(), 27 - columns.max()), (27 - rows.max(), -columns.min()):
-            assert (
-                np.abs(
-                    draw.centre(np.roll(image, (down, right), axis=(0, 1))).astype(int) - image
-                ).mean()
-                < 2
-            )
-
-
-@settings(deadline=None, max_examples=60)
-@given(
-    strategies.lists(
-        strategies.lists(strategies.integers(0, 280), min_size=2, max_size=2),
-        min_size=1,
-        max_size=8,
-    )
-)
-def test_whatever_is_drawn_is_centred_as_mnist_is(stroke):
-    picture = draw.centre(np.asarray(draw.draw(draw.enlarge([stroke]))))
-    rows, columns = np.nonzero(picture)
-    height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
-    assert picture.dtype == np.uint8 and picture.shape == (28, 28) and max(height, width) == 20
-    off = np.abs(centre_of_mass(picture) - 14)
-    lies_at_border = 0 in rows or 27 in rows or 0 in columns or 27 in columns
-    assert (off <= 0.5).all() or lies_at_border
-
-
-def test_a_small_drawing_is_redrawn_and_not_magnified():
-    seven = np.array([[0, 0], [100, 0], [40, 160]])
-    large = draw.centre(np.asarray(draw.draw(draw.enlarge([(seven + 50).tolist()]))))
-    small = draw.centre(np.asarray(draw.draw(draw.enlarge([(seven * 0.25 + 230).tolist()]))))
-    np.testing.assert_allclose(small, large, atol=40)
-    magnified = draw.centre(np.asarray(draw.draw([(seven * 0.25 + 230).tolist()])))
-    assert magnified.sum() > 1.5 * large.sum()
-    assert 60 * 255 < large.sum() < 140 * 255  # MNIST's digits have 104 pixels of ink in the mean
-
-
-def test_nothing_and_a_dot_can_be_centred():
-    assert not draw.centre(np.zeros((28, 28), np.uint8)).any()
-    picture = np.zeros((28, 28), np.uint8)
-    picture[27, 27] = 1
-    assert draw.centre(picture).any()
-    dot = draw.centre(np.asarray(draw.draw(draw.enlarge([[[7, 7]]]))))
-    np.testing.assert_allclose(centre_of_mass(dot), 14, atol=0.6)
-
-
-# ------------------------------------------------------------------------------------------------ the HTTP interface
-
-
-def test_probabilities_are_the_networks_own(server, logdir):
-    images = np.random.default_rng(0).random((5, 784)).astype(np.float32)
-    images[0], images[1] = 0, 1
-    for place, image in enumerate(images):
-        answer = post(server, EVALUATE, image.tolist())
+def test_probabilities_are_the_networks_own(steady, weights):
+    for image in (np.zeros(784), np.ones(784), random_image()):
+        answer = post(steady, EVALUATE, image.tolist())
         assert set(answer) == {"convolutional", "fully_connected"}
-        for network, rows in expected(logdir, images).items():
-            np.testing.assert_allclose(as_array(answer[network]), rows[place], atol=1e-5)
-            one = post(server, f"/api/mnist/{network}", image.tolist())
+        for name, run in ("convolutional", LEFT), ("fully_connected", RIGHT):
+            expected = probabilities(weights[run], image)
+            np.testing.assert_allclose(as_array(answer[name]), expected, atol=1e-5)
+            one = post(steady, f"/api/mnist/{name}", image.tolist())
             assert set(one) == {"results"}
-            np.testing.assert_allclose(as_array(one["results"]), rows[place], atol=1e-5)
-            assert sum(one["results"].values()) == pytest.approx(1, abs=1e-5)
+            np.testing.assert_allclose(as_array(one["results"]), expected, atol=1e-5)
 
 
-def test_whole_numbers_and_odd_content_types_are_taken(server):
+def test_a_drawing_is_answered_in_both_views_by_the_runs_that_it_names(steady, weights):
+    for names in (LEFT, WIDE), (WIDE, RIGHT), (LEFT, LEFT), (None, RIGHT), (None, None):
+        told = post(steady, "/api/drawing", {"strokes": SEVEN, "runs": names})
+        assert list(told) == ["as-drawn", "centred", "runs"]
+        assert told["runs"] == [name and {"run": name, "step": 100} for name in names]
+        for view in ["as-drawn", "centred"]:
+            assert list(told[view]) == ["picture", "answers"]
+            image = np.array(told[view]["picture"]) / 255
+            for name, answer in zip(names, told[view]["answers"], strict=True):
+                if name is None:
+                    assert answer is None
+                else:
+                    expected = probabilities(weights[name], image)
+                    np.testing.assert_allclose(as_array(answer), expected, atol=1e-5)
+
+
+def test_a_bare_drawing_is_answered_by_the_two_that_the_page_starts_with(steady):
+    bare = post(steady, "/api/drawing", SEVEN)
+    named = post(steady, "/api/drawing", {"strokes": SEVEN, "runs": [LEFT, RIGHT]})
+    assert bare["runs"] == named["runs"]
+    for view in ["as-drawn", "centred"]:
+        left, right = named[view]["answers"]
+        assert bare[view] == named[view] | {"convolutional": left, "softmax": right}
+
+
+def test_the_two_views_are_the_drawing_and_the_drawing_centred(steady):
+    edge = post(steady, "/api/drawing", [[[258, 60], [258, 220]]])
+    as_drawn, centred = (
+        np.array(edge[view]["picture"]).reshape(28, 28) for view in ["as-drawn", "centred"]
+    )
+    for picture, (row, column) in (as_drawn, (13.5, 25.3)), (centred, (14, 14)):
+        middle = [np.average(places, weights=picture) for places in np.indices((28, 28))]
+        assert middle == pytest.approx([row, column], abs=0.6)
+
+
+def test_whole_numbers_and_odd_content_types_are_taken(steady):
     body = json.dumps([0, 1] * 392)
-    for kind in [
-        "application/json",
-        "text/plain",
-        "application/json; charset=utf-8",
-        "nonsense",
-        "",
-    ]:
-        assert request(server, "POST", EVALUATE, body, Content_Type=kind)[0] == 200
-    assert request(server, "POST", EVALUATE, b"\xef\xbb\xbf" + body.encode())[0] == 200
+    for kind in ["application/json", "text/plain", "application/json; charset=x", "nonsense", ""]:
+        assert steady.post(EVALUATE, data=body, content_type=kind).status_code == 200
+    assert steady.post(EVALUATE, data=b"\xef\xbb\xbf" + body.encode()).status_code == 200
 
 
-def test_a_drawing_is_answered_in_both_views(server, logdir):
-    answer = post(server, "/api/drawing", EDGE)
-    assert list(answer) == ["as-drawn", "centred"]
-    for view in answer.values():
-        picture = np.array(view["picture"], np.float32) / 255
-        for network, key in ("convolutional", "convolutional"), ("softmax", "fully_connected"):
-            np.testing.assert_allclose(
-                as_array(view[network]), expected(logdir, picture[None])[key][0], atol=1e-5
-            )
-    as_drawn, centred = (np.array(view["picture"]).reshape(28, 28) for view in answer.values())
-    assert centre_of_mass(as_drawn) == pytest.approx(
-        [13.5, 25.3], abs=0.2
-    )  # point 258 lies between pixels 25 and 26
-    assert centre_of_mass(centred) == pytest.approx([14, 14], abs=0.6)
+def test_many_clients_at_once_each_get_their_own_answer(logdir, weights):
+    client, images = client_of(logdir), [random_image(seed) for seed in range(8)]
+    expected = [probabilities(weights[LEFT], image) for image in images]
+    together = threading.Barrier(8)
+
+    def ask(place):
+        together.wait()
+        for _ in range(10):
+            answer = client.application.test_client().post(EVALUATE, json=images[place].tolist())
+            told = as_array(answer.json["convolutional"])
+            np.testing.assert_allclose(told, expected[place], atol=1e-5)
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(ask, range(8)))
 
 
-BLANK = json.dumps([0] * 784)
+def test_questions_are_answered_on_the_cpu_by_one_thread_each(client, monkeypatch):
+    asked_for, session = [], tf.Session
+    monkeypatch.setattr(
+        tf, "Session", lambda config: asked_for.append(config) or session(config=config)
+    )
+    post(client, EVALUATE, [0] * 784)
+    assert len(asked_for) == 2
+    for config in asked_for:
+        assert dict(config.device_count) == {"GPU": 0}
+        assert config.intra_op_parallelism_threads == config.inter_op_parallelism_threads == 1
+
+
+# ------------------------------------------------------------------- what is inside them
+
+
+def unpacked(told):
+    """Values, and how far they may be off, of {"bytes", "scale", "shape"}."""
+    values = np.frombuffer(base64.b64decode(told["bytes"]), np.uint8).reshape(told["shape"])
+    return values * (told["scale"] / 255), told["scale"] / 255 / 2 + 1e-3
+
+
+@pytest.mark.parametrize("run", [LEFT, WIDE])
+def test_inside_a_convolutional_network(steady, weights, run):
+    image = random_image()
+    told = post(steady, "/api/inside", {"image": image.tolist(), "run": run})
+    layers = saved_runs.forward(weights[run], image[None])
+    assert (told["run"], told["step"], told["network"]) == (run, 100, "convolutional")
+    np.testing.assert_allclose(told["logits"], layers["logits"][0], atol=1e-3)
+    for name in ["conv", "hidden"]:
+        values, step = unpacked(told[name])
+        assert values.shape == layers[name][0].shape
+        assert told[name]["scale"] == pytest.approx(layers[name].max(), rel=1e-4)
+        np.testing.assert_allclose(values, layers[name][0], atol=step)
+
+
+@pytest.mark.parametrize("run", [LEFT, WIDE])
+def test_the_kernels_and_the_pixels_add_up_to_the_feature_maps(steady, run):
+    image = random_image()
+    learned = steady.get("/api/weights", query_string={"run": run, "step": 3}).json
+    assert (learned["run"], learned["step"], learned["network"]) == (run, 100, "convolutional")
+    inside = post(steady, "/api/inside", {"image": image.tolist(), "run": run})
+    maps, step = unpacked(inside["conv"])
+    padded = np.pad(image.reshape(28, 28), 2)
+    for kernel, (pattern, bias) in enumerate(
+        zip(learned["kernels"], learned["biases"], strict=True)
+    ):
+        for row, column in (0, 0), (13, 5), (27, 27):
+            total = (padded[row : row + 5, column : column + 5] * pattern).sum() + bias
+            assert maps[row, column, kernel] == pytest.approx(max(total, 0), abs=step)
+
+
+def test_inside_softmax_the_votes_add_up_to_the_logits(steady, weights):
+    image = random_image()
+    told = post(steady, "/api/inside", {"image": image.tolist(), "run": RIGHT})
+    learned = steady.get("/api/weights", query_string={"run": RIGHT}).json
+    assert told["network"] == learned["network"] == "softmax" and "conv" not in told
+    votes = np.frombuffer(base64.b64decode(learned["weights"]), "<f4").reshape(784, 10)
+    np.testing.assert_array_equal(votes, weights[RIGHT]["fc/Weights"])
+    np.testing.assert_array_equal(np.float32(told["bias"]), weights[RIGHT]["fc/Biases"])
+    assert told["bias"] == learned["biases"] and "dead" not in learned
+    np.testing.assert_allclose(image @ votes + told["bias"], told["logits"], atol=1e-3)
+
+
+def test_a_network_that_answers_nothing_but_zeros_has_scale_0(logdir, weights):
+    dead = {name: -np.abs(values) for name, values in weights[LEFT].items()}
+    saved_runs.save(logdir / LEFT, 200, dead)
+    told = post(client_of(logdir), "/api/inside", {"image": [0.5] * 784, "run": LEFT})
+    assert told["conv"]["scale"] == told["hidden"]["scale"] == 0
+    assert not unpacked(told["conv"])[0].any()
+
+
+def test_an_image_at_the_default_widths_takes_less_than_32_kilobytes(logdir, data, data_dir):
+    values = saved_runs.random_weights(4, kernels=16, neurons=1024)
+    saved_runs.save(logdir / LEFT, 200, values, data=data.train.name, data_dir=data_dir)
+    answer = inside_when_read(client_of(logdir), data.test.images[0] / 255, LEFT)
+    assert len(answer["similar"]) == 6 and len(json.dumps(answer)) <= 32 * 1024
+
+
+# ------------------------------------------------------------------- the training digits most alike
+
+
+def inside_when_read(client, image, run=LEFT):
+    """What /api/inside answers as soon as the training digits have been read."""
+    question = {"image": [float(value) for value in image], "run": run}
+    told = post(client, "/api/inside", question)
+    while told.get("why_code") == "reading":
+        assert told["similar"] == [] and "being read" in told["why_none"]
+        draw.READER.submit(int).result()  # what was begun before is done by then
+        told = post(client, "/api/inside", question)
+    return told
+
+
+def test_similar_digits_are_those_of_a_search_through_all(steady, data, dice):
+    pixels = data.train.images.astype(np.float32)
+    lengths = np.linalg.norm(pixels, axis=1)
+    for shift in [0, 0, 4, 4, 12, 12]:
+        image = dice.choice(data.test.images).reshape(28, 28)
+        image = np.roll(image, shift, axis=1).ravel() / 255
+        told = inside_when_read(steady, image)
+        likeness = pixels @ np.float32(image) / (lengths * np.linalg.norm(image))
+        best = np.sort(likeness)[:-7:-1]
+        assert [alike["likeness"] for alike in told["similar"]] == pytest.approx(best, abs=6e-4)
+        for alike in told["similar"]:
+            picture = np.frombuffer(base64.b64decode(alike["picture"]), np.uint8)
+            candidates = np.flatnonzero(np.abs(likeness - alike["likeness"]) < 6e-4)
+            same = candidates[(data.train.images[candidates] == picture).all(axis=1)]
+            assert alike["label"] in data.train.labels[same]
+
+
+def test_a_training_digit_is_most_like_itself(steady, data):
+    [first, *_] = inside_when_read(steady, data.train.images[5] / 255)["similar"]
+    assert first["likeness"] == 1 and first["label"] == data.train.labels[5]
+
+
+def test_few_digits_and_blank_ones_can_be_searched():
+    pictures = np.zeros((7, 784), np.uint8)
+    pictures[3, :10] = pictures[4, :20] = 200
+    places, likeness = similar.Digits(pictures, np.arange(7)).most_like(
+        np.float32(pictures[3] / 255)
+    )
+    assert places[:2].tolist() == [3, 4] and likeness == pytest.approx([1, 0.5**0.5, 0, 0, 0, 0])
+
+
+def test_what_is_usual_is_the_median_over_the_test_digits(steady, data, dice):
+    digits = similar.Digits(data.train.images, data.train.labels)
+    sample = dice.sample(list(np.float32(data.test.images)), 300)
+    median = np.median([digits.most_like(picture, 1)[1][0] for picture in sample])
+    told = post(steady, "/api/inside", {"image": [1] * 784, "run": LEFT})
+    assert told["usual"] == pytest.approx(median, abs=0.025)
+
+
+@pytest.mark.parametrize("name", ["the files in x", None])
+def test_what_is_usual_is_not_known_for_other_data(logdir, weights, name):
+    saved_runs.save(logdir / LEFT, 100, weights[LEFT], data=name)
+    told = post(client_of(logdir), "/api/inside", {"image": [1] * 784, "run": LEFT})
+    assert told["usual"] is None
+
+
+def test_digits_that_are_not_there_are_said_to_be_missing_and_never_downloaded(
+    logdir, weights, tmp_path, monkeypatch
+):
+    def no_network(*_, **__):
+        raise AssertionError("it asks the network")
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_network)
+    monkeypatch.setattr(socket.socket, "connect", no_network)
+    folder = tmp_path / "part of MNIST"
+    folder.mkdir()
+    for name in list(input_data.OFFICIAL)[:3]:
+        (folder / f"{name}.gz").write_bytes(b"x")
+    for told in (
+        {"data": "MNIST", "data_dir": str(folder)},
+        {"data": input_data.GENERATED, "data_dir": str(tmp_path / "none")},
+        {"data": None, "data_dir": None},
+        {"data": "MNIST", "data_dir": None},
+    ):
+        saved_runs.save(logdir / LEFT, 100, weights[LEFT], **told)
+        answer = inside_when_read(client_of(logdir), [1] * 784)
+        assert answer["similar"] == [] and answer["why_code"] == "no-data"
+        assert LEFT in answer["why_none"] and len(answer["logits"]) == 10
+    assert not (tmp_path / "none").exists()
+
+
+def test_digits_are_looked_for_in_the_given_folder_too(logdir, weights, data, data_dir):
+    saved_runs.save(logdir / LEFT, 100, weights[LEFT], data=data.train.name, data_dir="/not/here")
+    answer = inside_when_read(client_of(logdir, data_dir), data.train.images[0] / 255)
+    assert answer["similar"][0]["likeness"] == 1
+
+
+def test_digits_in_malformed_files_are_told(logdir, weights, tmp_path):
+    for name in input_data.OFFICIAL:
+        (tmp_path / f"{name}.gz").write_bytes(b"x")
+    saved_runs.save(logdir / LEFT, 100, weights[LEFT], data="MNIST", data_dir=str(tmp_path))
+    answer = inside_when_read(client_of(logdir), [1] * 784)
+    assert answer["why_code"] == "unreadable-data" and str(tmp_path) in answer["why_none"]
+
+
+def test_a_blank_sheet_is_like_no_digit(steady, data):
+    answer = inside_when_read(steady, [0] * 784)
+    assert answer["similar"] == [] and answer["why_code"] == "blank" and answer["why_none"]
+
+
+def test_dead_neurons_are_those_that_no_training_digit_makes_fire(logdir, weights, data, data_dir):
+    values = weights[LEFT] | {"fc1/Biases": weights[LEFT]["fc1/Biases"].copy()}
+    values["fc1/Biases"][[2, 5]] = -1000
+    saved_runs.save(logdir / LEFT, 200, values, data=data.train.name, data_dir=data_dir)
+    client = client_of(logdir)
+    inside_when_read(client, [1] * 784)
+    told = client.get("/api/weights", query_string={"run": LEFT}).json
+    hidden = saved_runs.forward(values, data.train.images[:500] / 255)["hidden"]
+    assert told["tried"] == 500 and {2, 5} <= set(told["dead"])
+    assert told["dead"] == np.flatnonzero(hidden.max(axis=0) <= 0).tolist()
+
+
+def test_without_digits_it_is_not_known_which_neurons_are_dead(logdir, weights):
+    saved_runs.save(logdir / LEFT, 100, weights[LEFT], data=None)
+    told = client_of(logdir).get("/api/weights", query_string={"run": LEFT}).json
+    assert told["dead"] is None and told["tried"] == 0
+
+
+# ------------------------------------------------------------------- runs that come, go on and go
+
+
+def test_runs_are_told_as_they_are(steady, data):
+    told = steady.get("/api/runs").json
+    assert told["start"] == [LEFT, RIGHT]
+    assert [run["run"] for run in told["runs"]] == [LEFT, RIGHT, WIDE]
+    assert told["runs"][2] == {
+        "run": WIDE,
+        "network": "convolutional",
+        "step": 100,
+        "epochs": 100,
+        "learning_rate": 0.001,
+        "batch_size": 100,
+        "kernels": 7,
+        "neurons": 21,
+        "data": data.train.name,
+        "status": "finished",
+        "accuracy": 0.9,
+        "images": 10_000,
+    }
+    assert told["runs"][1]["kernels"] is told["runs"][1]["neurons"] is None
+
+
+def test_a_run_without_a_record_is_shown_all_the_same(logdir, client):
+    (logdir / WIDE / "run.json").unlink()
+    told = next(run for run in client.get("/api/runs").json["runs"] if run["run"] == WIDE)
+    assert (told["step"], told["kernels"], told["neurons"], told["accuracy"]) == (100, 7, 21, None)
+    post(client, "/api/inside", {"image": [1] * 784, "run": WIDE})
+
+
+def test_a_run_that_goes_on_is_followed(client, logdir):
+    question = {"strokes": SEVEN, "runs": [LEFT, RIGHT]}
+    before = post(client, "/api/drawing", question)
+    values = saved_runs.random_weights(9)
+    saved_runs.save(logdir / LEFT, 150, values, status="running", started=1e9)
+    after = post(client, "/api/drawing", question)
+    assert [run["step"] for run in before["runs"]] == [100, 100]
+    assert [run["step"] for run in after["runs"]] == [150, 100]
+    expected = probabilities(values, np.array(after["centred"]["picture"]) / 255)
+    np.testing.assert_allclose(as_array(after["centred"]["answers"][0]), expected, atol=1e-5)
+    assert after["centred"]["answers"][1] == before["centred"]["answers"][1]
+    told = client.get("/api/runs").json["runs"][0]
+    assert (told["run"], told["step"], told["status"]) == (LEFT, 150, "running")
+
+
+def test_a_run_that_is_trained_anew_at_the_same_step_is_read_anew(client, logdir):
+    question = {"image": random_image().tolist(), "run": LEFT}
+    post(client, "/api/inside", question)
+    values = saved_runs.random_weights(9, kernels=4, neurons=5)
+    shutil.rmtree(logdir / LEFT)
+    saved_runs.save(logdir / LEFT, 100, values)
+    assert post(client, "/api/inside", question)["conv"]["shape"] == [28, 28, 4]
+
+
+def test_a_new_run_becomes_the_one_to_start_with(client, logdir):
+    assert client.get("/api/runs").json["start"] == [LEFT, RIGHT]
+    saved_runs.save(logdir / "new", 10, saved_runs.random_weights(9), started=2e9, accuracy=0.1)
+    assert client.get("/api/runs").json["start"] == ["new", RIGHT]
+    assert post(client, "/api/drawing", SEVEN)["runs"][0] == {"run": "new", "step": 10}
+
+
+def test_a_deleted_run_is_gone_and_the_next_takes_its_place(client, logdir):
+    post(client, EVALUATE, [0] * 784)
+    shutil.rmtree(logdir / LEFT)
+    answer = client.post("/api/drawing", json={"strokes": SEVEN, "runs": [LEFT, RIGHT]})
+    assert refused(answer, 404, "no-such-run")
+    assert client.get("/api/runs").json["start"] == [WIDE, RIGHT]
+    post(client, EVALUATE, [0] * 784)
+    for run in RIGHT, WIDE:
+        shutil.rmtree(logdir / run)
+    assert client.get("/api/runs").json == {"runs": [], "start": [None, None]}
+    assert refused(client.post(EVALUATE, data=BLANK), 404, "no-such-run")
+    bare = post(client, "/api/drawing", SEVEN)
+    assert bare["runs"] == [None, None] and bare["centred"]["answers"] == [None, None]
+
+
+def test_a_network_that_is_replaced_while_it_is_read_is_read_again(client, logdir, monkeypatch):
+    load, newer = tf.train.load_checkpoint, iter([110, 120])
+
+    def overtaken(checkpoint):
+        if step := next(newer, None):
+            saved_runs.save(logdir / LEFT, step, saved_runs.random_weights(step))
+        return load(checkpoint)
+
+    monkeypatch.setattr(tf.train, "load_checkpoint", overtaken)
+    told = post(client, "/api/drawing", {"strokes": SEVEN, "runs": [LEFT, None]})
+    assert told["runs"][0]["step"] == 120
+
+
+def test_a_network_that_is_replaced_again_and_again_is_called_busy(client, logdir, monkeypatch):
+    load, newer = tf.train.load_checkpoint, itertools.count(110)
+
+    def overtaken(checkpoint):
+        saved_runs.save(logdir / LEFT, next(newer), saved_runs.random_weights(1))
+        return load(checkpoint)
+
+    monkeypatch.setattr(tf.train, "load_checkpoint", overtaken)
+    answer = client.post("/api/inside", json={"image": [0] * 784, "run": LEFT})
+    assert refused(answer, 503, "busy-run") and LEFT in answer.json["error"]
+
+
+def test_a_run_in_training_is_followed_to_its_end(tmp_path, data_dir, data):
+    flags = ["--epochs", 60, "--kernels", 2, "--neurons", 4]
+    flags += ["--logdir", tmp_path / "runs", "--data_dir", data_dir]
+    chosen = read_settings(vars(mnist), flags)
+    fake = data.train.name == input_data.GENERATED
+    digits = input_data.read_data_sets(data_dir, fake, validation_size=0)
+    run = runs.Run(chosen, digits)
+    client, seen = client_of(tmp_path / "runs"), []
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        training = pool.submit(mnist.train, chosen, digits, run)
+        while not training.done() or not seen or seen[-1] < 60:
+            question = {"strokes": SEVEN, "runs": [run.folder.name, None]}
+            answer = client.post("/api/drawing", json=question)
+            if answer.status_code == 200:
+                seen.append(answer.json["runs"][0]["step"])
+            else:  # nothing is saved yet
+                assert not seen and refused(answer, 404, "no-such-run")
+            assert training.done() is False or training.exception() is None
+    assert seen == sorted(seen) and len(set(seen)) > 2 and seen[-1] == 60
+    [told] = client.get("/api/runs").json["runs"]
+    assert (told["step"], told["status"], told["kernels"]) == (60, "finished", 2)
+
+
+# ------------------------------------------------------------------- runs that cannot be shown
+
+
+def damage(logdir, run):
+    [data_file] = (logdir / run).glob("*.data-*")
+    data_file.write_bytes(data_file.read_bytes()[:100])
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_a_damaged_run_is_told_and_left_out_until_it_is_mended(
+    client, logdir, weights, capsys, loaded
+):
+    if loaded:
+        post(client, EVALUATE, [0] * 784)
+    damage(logdir, LEFT)
+    for _ in range(2):
+        answer = client.post("/api/inside", json={"image": [0] * 784, "run": LEFT})
+        assert refused(answer, 409, "damaged-run")
+        assert LEFT in answer.json["error"] and "delete" in answer.json["error"]
+    assert capsys.readouterr().out == answer.json["error"] + "\n"
+    assert client.get("/api/runs").json["start"] == [WIDE, RIGHT]
+    post(client, EVALUATE, [0] * 784)
+    saved_runs.save(logdir / LEFT, 200, weights[LEFT])
+    assert client.get("/api/runs").json["start"] == [LEFT, RIGHT]
+    post(client, "/api/inside", {"image": [0] * 784, "run": LEFT})
+
+
+def test_a_run_whose_data_file_is_missing_is_damaged(client, logdir):
+    [data_file] = (logdir / LEFT).glob("*.data-*")
+    data_file.unlink()
+    answer = client.post("/api/inside", json={"image": [0] * 784, "run": LEFT})
+    assert refused(answer, 409, "damaged-run")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[9]"),
+        MemoryError(),
+    ],
+)
+@pytest.mark.parametrize("place", ["reading", "building"])
+def test_too_little_memory_is_not_called_damage(logdir, monkeypatch, capsys, error, place):
+    def fail(*_):
+        raise error
+
+    client = client_of(logdir, build=fail if place == "building" else mnist.network)
+    if place == "reading":
+        monkeypatch.setattr(tf.train, "load_checkpoint", fail)
+    answer = client.post("/api/inside", json={"image": [0] * 784, "run": LEFT})
+    assert refused(answer, 503, "out-of-memory")
+    assert LEFT in answer.json["error"] and "delete" not in answer.json["error"]
+    assert capsys.readouterr().out == ""
+    assert client.get("/api/runs").json["start"] == [LEFT, RIGHT]
+
+
+def test_a_refusal_of_the_system_is_told_in_its_words_and_not_called_damage(client, monkeypatch):
+    def fail(_):
+        raise tf.errors.PermissionDeniedError(None, None, f"/x; {os.strerror(13)}")
+
+    monkeypatch.setattr(tf.train, "load_checkpoint", fail)
+    answer = client.post("/api/inside", json={"image": [0] * 784, "run": LEFT})
+    assert refused(answer, 409, "unreadable-run")
+    assert os.strerror(13) in answer.json["error"] and "delete" not in answer.json["error"]
+    monkeypatch.undo()
+    post(client, "/api/inside", {"image": [0] * 784, "run": LEFT})
+
+
+def test_another_network_than_that_of_mnist_py_is_not_called_damaged(logdir, weights):
+    def edited(images, chosen):
+        tf.Variable(tf.zeros([3]), name="more")
+        return mnist.network(images, chosen)
+
+    client = client_of(logdir, build=edited)
+    answer = client.post("/api/inside", json={"image": [0] * 784, "run": LEFT})
+    assert refused(answer, 409, "other-network")
+    assert "mnist.py" in answer.json["error"] and "delete" not in answer.json["error"]
+    assert client.get("/api/runs").json["start"][0] == WIDE
+
+
+def test_numbers_that_overflow_are_told(client, logdir, weights):
+    values = weights[LEFT] | {"fc2/Weights": weights[LEFT]["fc2/Weights"] * np.float32(1e38)}
+    saved_runs.save(logdir / LEFT, 200, {name: 10 * value for name, value in values.items()})
+    image = random_image().tolist()
+    for path, question in (
+        ("/api/inside", {"image": image, "run": LEFT}),
+        ("/api/drawing", {"strokes": SEVEN, "runs": [LEFT, RIGHT]}),
+        (EVALUATE, image),
+    ):
+        answer = client.post(path, json=question)
+        assert refused(answer, 409, "overflow") and LEFT in answer.json["error"]
+
+
+def test_the_networks_asked_last_are_kept_and_no_more(logdir, weights):
+    built = collections.Counter()
+
+    def counted(images, chosen):
+        built[chosen.run] += 1
+        return mnist.network(images, chosen)
+
+    names = [f"run {number}" for number in range(networks.KEPT)]
+    for name in names:
+        saved_runs.save(logdir / name, 1, weights[RIGHT])
+    client = client_of(logdir, build=counted)
+
+    def ask(name):
+        post(client, "/api/drawing", {"strokes": SEVEN, "runs": [name, None]})
+
+    for name in [*names, *names]:
+        ask(name)
+    assert set(built.values()) == {1}
+    for name in [RIGHT, *names[1:], RIGHT]:  # the first has waited longest
+        ask(name)
+    assert set(built.values()) == {1}
+    ask(names[0])
+    assert built[names[0]] == 2
+
+
+# ------------------------------------------------------------------- requests that are wrong
 
 
 def image_with(text):
     return BLANK[:-2] + text + "]"
 
 
+def drawing_by(runs):
+    return json.dumps({"strokes": SEVEN, "runs": runs})
+
+
+def question(**parts):
+    return json.dumps(parts)
+
+
+NOT_NUMBERS = ["true", "null", '"0"', "[0]", "{}", "NaN", "Infinity", "-Infinity", "1e999"]
+NOT_PIXELS = [*NOT_NUMBERS, "1.0001", "-0.001", "2", "9" * 4000]
+NOT_DRAWINGS = ["[]", "[[]]", "0", "null", '"x"', "[[0, 0]]", "[[[0]]]", "[[[0, 0, 0]]]", "[{}]"]
+NOT_DRAWINGS += [f"[[[0, {text}]]]" for text in [*NOT_NUMBERS, "280.5", "-1"]]
+NOT_DRAWINGS += ["[[[0, 0]], []]", "[[[0, 0], [0]]]"]
+
+
 @pytest.mark.parametrize(
-    "path, body, status",
+    "path, code, bodies",
     [
-        (EVALUATE, "", 400),
-        (EVALUATE, "not JSON", 400),
-        (EVALUATE, BLANK[:-1], 400),
-        (EVALUATE, b"\xff\xfe\xfa", 400),
-        (EVALUATE, "[" * 60000, 400),
-        (EVALUATE, "{}", 400),
-        (EVALUATE, "null", 400),
-        (EVALUATE, '"0"', 400),
-        (EVALUATE, "1", 400),
-        (EVALUATE, "[]", 400),
-        (EVALUATE, json.dumps([0] * 783), 400),
-        (EVALUATE, json.dumps([0] * 785), 400),
-        (EVALUATE, json.dumps([[0] * 28] * 28), 400),
-        (EVALUATE, json.dumps({str(n): 0 for n in range(784)}), 400),
-        *[
-            (EVALUATE, image_with(text), 400)
-            for text in [
-                "true",
-                "null",
-                '"0"',
-                "[0]",
-                "{}",
-                "NaN",
-                "Infinity",
-                "-Infinity",
-                "1e999",
-                "1.0001",
-                "-0.001",
-                "2",
-                "9" * 4000,
-                "9" * 5000,
-            ]
-        ],
-        (EVALUATE, BLANK + " " * 65536, 413),
-        (EVALUATE, b"x" * 5_000_000, 413),
-        ("/api/drawing", b"x" * 70_000, 413),
-        ("/api/mnist/convolutional", "[]", 400),
-        ("/api/mnist/fully_connected", image_with("true"), 400),
-        *[
-            ("/api/drawing", text, 400)
-            for text in [
-                "[]",
-                "[[]]",
-                "{}",
-                "0",
-                "[[0, 0]]",
-                "[[[0]]]",
-                "[[[0, 0, 0]]]",
-                "[[[0, true]]]",
-                "[[[0, NaN]]]",
-                "[[[0, 281]]]",
-                "[[[-1, 0]]]",
-                '[[["0", 0]]]',
-            ]
-        ],
-        ("/api/mnist/softmax", BLANK, 404),
-        ("/nothing", BLANK, 404),
-        ("/api/mnist/evaluate/", BLANK, 404),
-        ("/", BLANK, 405),
-        ("/api/runs", BLANK, 405),
+        (EVALUATE, "not-json", ["", "not JSON", BLANK[:-1], b"\xff\xfe\xfa", "[" * 60000]),
+        (EVALUATE, "not-json", [image_with("9" * 5000)]),
+        (EVALUATE, "not-an-image", ["{}", "null", '"0"', "1", "[]", "true"]),
+        (EVALUATE, "not-an-image", [json.dumps([0] * size) for size in (783, 785)]),
+        (EVALUATE, "not-an-image", [json.dumps([[0] * 28] * 28)]),
+        (EVALUATE, "not-an-image", [json.dumps(dict.fromkeys(range(784), 0))]),
+        (EVALUATE, "not-a-pixel", map(image_with, NOT_PIXELS)),
+        ("/api/mnist/convolutional", "not-an-image", ["[]"]),
+        ("/api/mnist/fully_connected", "not-a-pixel", [image_with("true")]),
+        ("/api/drawing", "not-a-drawing", NOT_DRAWINGS),
+        ("/api/drawing", "not-a-drawing", [question(runs=[LEFT, RIGHT])]),
+        ("/api/drawing", "not-a-drawing", [question(runs=[None, None], strokes=[])]),
+        ("/api/drawing", "not-two-runs", map(drawing_by, [None, [], [LEFT], [LEFT] * 3])),
+        ("/api/drawing", "not-two-runs", map(drawing_by, [[LEFT, 1], [[], LEFT], LEFT, {}])),
+        ("/api/drawing", "not-two-runs", ["{}"]),
+        ("/api/inside", "not-a-question", ["[]", "{}", BLANK, question(image=[0] * 784)]),
+        ("/api/inside", "not-a-question", [question(image=[0] * 784, run=None)]),
+        ("/api/inside", "not-an-image", [question(image=[0] * 783, run=LEFT), question(run=LEFT)]),
+        ("/api/inside", "not-a-pixel", [question(image=[0] * 783 + [2], run=LEFT)]),
     ],
+)  # fmt: skip
+def test_a_malformed_request_gets_a_sentence(steady, path, code, bodies):
+    for body in bodies:
+        assert refused(steady.post(path, data=body), 400, code), body
+
+
+def test_the_sentence_names_the_place(steady):
+    answer = steady.post(EVALUATE, data=json.dumps([0] * 500 + [1.5] + [0] * 283))
+    assert "500" in answer.json["error"]
+    assert "280" in steady.post("/api/drawing", data="[]").json["error"]
+
+
+def test_the_ends_of_what_is_allowed_are_taken(steady):
+    post(steady, EVALUATE, [1.0] * 392 + [0] * 392)
+    post(steady, "/api/drawing", [[[0, 0], [280, 280]], [[280.0, 0]]])
+
+
+def test_a_large_request_is_refused(steady):
+    padding = 64 * 1024 - len(BLANK)
+    assert steady.post(EVALUATE, data=BLANK + " " * padding).status_code == 200
+    too_large = steady.post(EVALUATE, data=BLANK + " " * (padding + 1))
+    assert (
+        refused(too_large, 413, "request-entity-too-large") and "64 KB" in too_large.json["error"]
+    )
+
+
+@pytest.mark.parametrize(
+    "path", ["/nothing", "/api/mnist/softmax", f"{EVALUATE}/", "/draw.py", "/api"]
 )
-def test_bad_input_is_answered_with_a_sentence(server, path, body, status):
-    got, headers, answer = request(server, "POST", path, body)
-    assert got == status and headers["Content-Type"] == "application/json"
-    assert list(answer) == ["error"] and re.fullmatch(r"[A-Z].{10,150}\.", answer["error"])
-    post(server, EVALUATE, [0] * 784)  # the server goes on
+def test_other_paths(steady, path):
+    answer = steady.post(path, data=BLANK)
+    assert refused(answer, 404, "not-found") and "the page is at /" in answer.json["error"]
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
-def test_wrong_method(server, method):
-    status, headers, answer = request(server, method, EVALUATE)
-    assert status == 405 and "POST" in headers["Allow"] and list(answer) == ["error"]
+@pytest.mark.parametrize(
+    "method, path, allowed",
+    [(method, EVALUATE, "POST") for method in ["GET", "PUT", "DELETE", "PATCH"]]
+    + [("POST", path, "GET") for path in ["/", "/api/runs", "/api/weights", "/draw.js"]],
+)
+def test_wrong_method(steady, method, path, allowed):
+    answer = steady.open(path, method=method)
+    assert refused(answer, 405, "method-not-allowed") and allowed in answer.headers["Allow"]
+    assert "Allow" in answer.json["error"]
 
 
-def test_chunked_and_broken_requests_do_no_harm(server):
-    assert request(server, "POST", EVALUATE, iter([b"[0" + b",0" * 783, b"]"]))[0] == 200
-    for rubbish in [
-        b"\x16\x03\x01\x02\x00\r\n\r\n",
-        b"POST /api/mnist/evaluate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n\r\n[0,",
-        b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
-    ]:
-        with socket.create_connection(("127.0.0.1", server.port)) as connection:
-            connection.sendall(rubbish)
-    post(server, EVALUATE, [0] * 784)
+@pytest.mark.parametrize(
+    "name", ["../outside", "/{outside}", "x", "", ".", "..", "deeper", f"{LEFT}/", "\0", "\ud800"]
+)
+def test_a_name_reaches_no_path_that_is_not_a_run_of_the_log_folder(client, logdir, weights, name):
+    saved_runs.save(logdir.parent / "outside", 1, weights[LEFT])
+    name = name.format(outside=logdir.parent / "outside")
+    for path, value in (
+        ("/api/inside", {"image": [0] * 784, "run": name}),
+        ("/api/drawing", {"strokes": SEVEN, "runs": [LEFT, name]}),
+    ):
+        assert refused(client.post(path, json=value), 404, "no-such-run")
+    if name != "\ud800":  # no address can hold it
+        answer = client.get("/api/weights", query_string={"run": name})
+        assert refused(answer, 404, "no-such-run")
+    assert refused(client.get("/api/weights"), 404, "no-such-run")
+
+
+JUNK = strategies.recursive(
+    strategies.none() | strategies.booleans() | strategies.floats() | strategies.integers()
+    | strategies.sampled_from([LEFT, RIGHT, "", SEVEN, [0] * 784, [0.5] * 784]),
+    lambda inner: strategies.lists(inner, max_size=3)
+    | strategies.dictionaries(strategies.sampled_from(["strokes", "runs", "image", "run"]), inner),
+    max_leaves=12,
+)  # fmt: skip
+
+
+def test_whatever_is_asked_is_answered_or_refused(steady):
+    @settings(deadline=None, max_examples=150)
+    @given(path=strategies.sampled_from([EVALUATE, "/api/drawing", "/api/inside"]), value=JUNK)
+    def ask(path, value):
+        answer = steady.post(path, data=json.dumps(value))
+        assert answer.status_code in (200, 400, 404)
+        assert answer.status_code == 200 or refused(answer, answer.status_code, answer.json["code"])
+
+    ask()
+
+
+# ------------------------------------------------------------------- who may ask
 
 
 @pytest.mark.parametrize(
     "host, status",
-    [
-        ("localhost", 200),
-        ("LocalHost:1234", 200),
-        ("127.0.0.1", 200),
-        ("127.0.0.1:80", 200),
-        ("[::1]", 200),
-        ("[::1]:80", 200),
-        ("evil.example", 403),
-        ("localhost.evil.example", 403),
-        ("127.0.0.1.evil.example", 403),
-        ("evil.localhost", 403),
-        ("10.0.0.1", 403),
-        ("127.0.0.1:80:80", 403),
-        ("localhost@evil.example", 403),
-        ("localhost, evil.example", 403),
-        ("[::1", 403),
-        ("::1", 403),
-        ("", 403),
-        ("\xff", 403),
-    ],
+    [(host, 200) for host in ["localhost", "LocalHost:1234", "localhost:"]]
+    + [(host, 403) for host in ["evil.example", "localhost.evil.example", "evil.localhost"]]
+    + [(host, 403) for host in ["localhost:80:80", "localhost@evil.example", "localhost, x"]]
+    + [(host, 403) for host in ["[::1", "::1", "", "\xff", "127.0.0.1", "[::1]", "10.0.0.1"]],
 )
-def test_host_header(server, host, status):
-    for method, path, body in (
-        ("GET", "/", None),
-        ("POST", EVALUATE, BLANK),
-        ("GET", "/nothing", None),
-    ):
-        got, _, answer = request(server, method, path, body, Host=host)
-        assert got == (404 if path == "/nothing" and status == 200 else status)
-        assert status == 200 or list(answer) == ["error"]
+def test_host_header(steady, host, status):
+    for path, good in ("/api/paper", 200), ("/nothing", 404):
+        answer = steady.get(path, environ_overrides={"HTTP_HOST": host})
+        assert answer.status_code == (good if status == 200 else 403)
+        assert status == 200 or refused(answer, 403, "other-host")
 
 
-def test_pages_of_other_sites_are_refused(server):
-    here = f"http://127.0.0.1:{server.port}"
-    assert request(server, "POST", EVALUATE, BLANK, Origin=here)[0] == 200
-    for origin in [
-        "http://evil.example",
-        "null",
-        "http://127.0.0.1:1",
-        here + ".evil.example",
-        f"http://localhost:{server.port}",
+def test_a_server_at_all_addresses_may_be_called_by_any_number_but_by_no_other_name(logdir):
+    listed = networks.Networks(logdir, mnist.network)
+    for everywhere in "0.0.0.0", "[::]":
+        client = draw.make_app(listed, "x", {"localhost", everywhere}).test_client()
+        for host in "10.0.0.1", "192.168.0.7:8000", "[fe80::1]", "[fe80::1]:8000":
+            assert client.get("/api/paper", headers={"Host": host}).status_code == 200
+        for host in "evil.example", "10.0.0.1.evil.example", "[fe80::1].evil.example":
+            assert refused(client.get("/api/paper", headers={"Host": host}), 403, "other-host")
+
+
+def test_pages_of_other_sites_are_refused(steady):
+    for own in ["http://localhost:8000", "https://localhost:8000", "HTTP://LOCALHOST:8000"]:
+        answer = steady.get("/api/paper", headers={"Host": "localhost:8000", "Origin": own})
+        assert answer.status_code == 200
+    for origin in ["http://evil.example", "null", "http://localhost:1", "http://localhost", "",
+                   "http://localhost:8000.evil.example", "ftp://localhost:8000"]:  # fmt: skip
+        answer = steady.get("/api/paper", headers={"Host": "localhost:8000", "Origin": origin})
+        assert refused(answer, 403, "other-site")
+        assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+@pytest.mark.parametrize("path", ["/", "/draw.css", "/draw.js", "/api/runs", "/nothing"])
+def test_every_answer_forbids_what_the_page_does_not_need(steady, path):
+    headers = steady.get(path).headers
+    policy = [part.strip() for part in headers["Content-Security-Policy"].split(";")]
+    needed = ["style-src 'self'", "script-src 'self'", "connect-src 'self'", "img-src data:"]
+    closed = ["default-src", "base-uri", "form-action", "frame-ancestors"]
+    assert sorted(policy) == sorted(needed + [f"{name} 'none'" for name in closed])
+    assert headers["X-Content-Type-Options"] == "nosniff" and headers["Cache-Control"] == "no-store"
+
+
+def test_the_page_and_its_files_come_with_their_types(steady):
+    for path, kind in [
+        ("/", "text/html; charset=utf-8"),
+        ("/draw.css", "text/css; charset=utf-8"),
+        *[
+            (f"/draw{part}.js", "text/javascript; charset=utf-8")
+            for part in ("", "-inside", "-texts")
+        ],
     ]:
-        status, headers, answer = request(server, "POST", EVALUATE, BLANK, Origin=origin)
-        assert (
-            status == 403
-            and list(answer) == ["error"]
-            and "Access-Control-Allow-Origin" not in headers
+        answer = steady.get(path)
+        assert (answer.status_code, answer.content_type) == (200, kind)
+        file = draw.HERE / (path[1:] or "draw.html")
+        assert answer.data == file.read_bytes()
+
+
+def test_the_papers_measures_are_told(steady):
+    assert steady.get("/api/paper").json == {"paper": 280, "pen": 24}
+
+
+# ------------------------------------------------------------------- the process
+
+
+def request(port, method, path, body=None):
+    """The status of a process's answer, and what its JSON says."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    with contextlib.closing(connection):
+        connection.request(method, path, body)
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+
+
+@pytest.fixture
+def in_process(monkeypatch, capsys):
+    """draw.main in this process, with a server that ends at once: what it said, and what it was."""
+
+    def run(*flags):
+        served = []
+
+        def create_server(app, sockets):
+            served.append((app, sockets))
+            return types.SimpleNamespace(run=lambda: None)
+
+        before = signal.getsignal(signal.SIGINT)
+        monkeypatch.setattr(draw.waitress, "create_server", create_server)
+        try:
+            draw.main([str(flag) for flag in flags])
+            problem = None
+        except terminal.Problem as error:
+            problem = error
+        finally:
+            signal.signal(signal.SIGINT, before)
+            for _, [listener] in served:
+                listener.close()
+        return types.SimpleNamespace(
+            said=capsys.readouterr().out.splitlines(), served=served, problem=problem
         )
 
-
-def test_eight_clients_at_once(server, logdir, record_property):
-    images = np.random.default_rng(1).random((8, 784)).astype(np.float32)
-    answers = expected(logdir, images)
-    together = threading.Barrier(8)
-    times = []
-
-    def client(place):
-        body = json.dumps(images[place].tolist())
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
-        together.wait()
-        for _ in range(50):
-            start = time.perf_counter()
-            connection.request("POST", EVALUATE, body)
-            response = connection.getresponse()
-            answer = json.loads(response.read())
-            times.append(time.perf_counter() - start)
-            assert response.status == 200
-            for network, rows in answers.items():
-                np.testing.assert_allclose(as_array(answer[network]), rows[place], atol=1e-5)
-
-    with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        list(pool.map(client, range(8)))
-    median, slow = np.percentile(times, [50, 99]) * 1000
-    record_property("milliseconds", f"median {median:.1f}, 99th percentile {slow:.1f}")
-    assert median < 500  # it takes about 20; a machine that is busy otherwise may take longer
+    return run
 
 
-# ------------------------------------------------------------------------------------------------ hostile clients
+def test_it_says_which_networks_it_starts_with_and_where_it_is(in_process, logdir, data, tmp_path):
+    (logdir / RIGHT / "run.json").unlink()
+    result = in_process("--logdir", logdir, "--data_dir", tmp_path, "--port", "0")
+    left, right, address = result.said
+    score = f"90.00% of the test digits right ({data.train.name})"
+    assert left == f"The convolutional network is that of {LEFT}: {score}."
+    assert right == f"The softmax network is that of {RIGHT}."
+    assert re.fullmatch(r"Draw at http://127\.0\.0\.1:\d+/ \(Ctrl-C ends it\)", address)
+    [(app, _)] = result.served
+    for host, status in (
+        ("127.0.0.1", 200),
+        ("[::1]:80", 200),
+        ("localhost", 200),
+        ("10.0.0.1", 403),
+    ):
+        assert app.test_client().get("/api/paper", headers={"Host": host}).status_code == status
+
+
+@pytest.mark.parametrize("host, shown", [("0.0.0.0", "localhost"), ("localhost", "127.0.0.1")])
+def test_the_address_that_it_says_leads_to_it(in_process, logdir, host, shown):
+    result = in_process("--logdir", logdir, "--host", host, "--port", "0")
+    [(app, [listener])] = result.served
+    assert f" http://{shown}:" in result.said[-1]
+    status = 200 if host == "0.0.0.0" else 403
+    assert app.test_client().get("/api/paper", headers={"Host": "10.0.0.1"}).status_code == status
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_without_a_convolutional_run_it_says_what_to_do(in_process, tmp_path, weights, exists):
+    folder = tmp_path / "runs"
+    if exists:
+        saved_runs.save(folder / RIGHT, 100, weights[RIGHT])
+    result = in_process("--logdir", folder, "--port", "0")
+    assert "run `python mnist.py` first" in str(result.problem) and result.problem.status == 1
+    assert "runs" in str(result.problem) and result.said == [] and not result.served
+    assert folder.exists() is exists
+
+
+def test_damaged_runs_are_left_out_at_the_start(in_process, logdir):
+    damage(logdir, LEFT)
+    result = in_process("--logdir", logdir, "--port", "0")
+    assert "damaged" in result.said[0] and LEFT in result.said[0]
+    assert (
+        result.said[1].startswith(f"The convolutional network is that of {WIDE}") and result.served
+    )
+    damage(logdir, WIDE)
+    result = in_process("--logdir", logdir, "--port", "0")
+    assert "run `python mnist.py` first" in str(result.problem) and not result.served
+
+
+def test_too_little_memory_at_the_start_is_said(in_process, logdir, monkeypatch):
+    def fail(_):
+        raise MemoryError
+
+    monkeypatch.setattr(tf.train, "load_checkpoint", fail)
+    result = in_process("--logdir", logdir, "--port", "0")
+    assert "memory" in str(result.problem) and LEFT in str(result.problem) and not result.served
+
+
+@pytest.mark.parametrize("flags, words", [
+    (["--port", "x"], "--port"), (["--prot", "1"], "--prot"), (["--port", "65536"], "65536"),
+    (["--host", "no.such.host.example"], "no.such.host.example"),
+    (["--logdir", "runs[1]"], "rename"), (["--logdir", "what?"], "rename"),
+])  # fmt: skip
+def test_wrong_flags_are_told_in_a_sentence(in_process, logdir, flags, words):
+    result = in_process("--logdir", logdir, *flags)
+    assert words in str(result.problem) and "\n" not in str(result.problem)
+    assert result.said == [] and not result.served
+
+
+def test_a_port_in_use(in_process, logdir):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = in_process("--logdir", logdir, "--port", port)
+    assert (
+        str(result.problem)
+        == f"Port {port} of 127.0.0.1 is already in use: choose another with --port."
+    )
+
+
+def test_softmax_is_trained_where_there_is_none(in_process, logdir, data, data_dir, monkeypatch):
+    shutil.rmtree(logdir / RIGHT)
+    result = in_process("--logdir", logdir, "--data_dir", data_dir, "--port", "0")
+    assert "training one" in result.said[1]
+    [(app, _)] = result.served
+    client = app.test_client()
+    trained = client.get("/api/runs").json["start"][1]
+    told = next(run for run in client.get("/api/runs").json["runs"] if run["run"] == trained)
+    assert (told["learning_rate"], told["epochs"], told["step"]) == (0.001, 3000, 3000)
+    assert told["accuracy"] > 0.91 and told["data"] == data.train.name
+    assert f"The softmax network is that of {trained}: {told['accuracy']:.2%}" in result.said[-2]
+
+
+def test_a_training_of_softmax_that_is_stopped_ends_the_program(
+    in_process, logdir, data_dir, monkeypatch
+):
+    shutil.rmtree(logdir / RIGHT)
+    monkeypatch.setattr(draw.mnist, "train", lambda _, __, run: run.record.update(status="stopped"))
+    result = in_process("--logdir", logdir, "--data_dir", data_dir, "--port", "0")
+    assert str(result.problem) == "" and result.problem.status == 130 and not result.served
+
+
+def test_a_process_answers_and_ends_silently_on_ctrl_c(logdir, data_dir):
+    with serving(logdir, data_dir) as process:
+        assert request(process.port, "POST", EVALUATE, BLANK)[0] == 200
+        chunks = iter([b"[0" + b",0" * 783, b"]"])
+        assert request(process.port, "POST", EVALUATE, chunks)[0] == 200
+        for rubbish in [
+            b"\x16\x03\x01\x02\x00\r\n\r\n",
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n\r\n[0,",
+            b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        ]:
+            with socket.create_connection(("127.0.0.1", process.port)) as connection:
+                connection.sendall(rubbish)
+        assert request(process.port, "POST", "/api/drawing", b"x" * 5_000_000)[0] == 413
+        noise = r"flask|waitress|tensorflow|warning|debug"
+        assert not re.search(noise, process.said, re.IGNORECASE)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=20) == ("", "") and process.returncode == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells what a process has loaded so far")
+@pytest.mark.parametrize("library", ["numpy", "libtensorflow_cc"])
+def test_ctrl_c_while_it_imports_is_silent(logdir, data_dir, library):
+    with start(logdir, data_dir) as process:
+        while library not in pathlib.Path(f"/proc/{process.pid}/maps").read_text():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode in (0, -signal.SIGINT, 130) and out == err == ""
+
+
+# ------------------------------------------------------------------- hostile clients
 
 
 def hostile_request(dice):
     """A random request as bytes: some nearly good, some far from it."""
-    method = dice.choice(
-        ["POST"] * 6 + ["GET", "PUT", "HEAD", "OPTIONS", "TRACE", "DELETE", "BREW", "post", ""]
-    )
-    path = dice.choice(
-        [EVALUATE] * 4
-        + [
-            "/",
-            "/api/drawing",
-            "/api/runs",
-            "/api/mnist/convolutional",
-            "/../mnist.py",
-            "/..%2f..%2fetc/passwd",
-            "/%2e%2e/draw.py",
-            "/api/../../draw.py",
-            "//etc/passwd",
-            "/draw.html/../mnist.py",
-            "/static/../draw.py",
-            "/%00",
-            "/?" + "x" * 9000,
-            "/" + "a/" * 3000,
-            "*",
-            "http://evil.example/",
-            EVALUATE + ";id=1",
-            "/%zz",
-            "\\",
-        ]
-    )
-    number = lambda: dice.choice(
-        [0, 1, 0.5, -1, 2, True, None, "0", [], 1e308, float("nan"), float("inf"), 281]
-    )
-    strokes = lambda: [
-        [[number(), number()] for _ in range(dice.randrange(4))] for _ in range(dice.randrange(4))
-    ]
+    methods = ["POST"] * 6
+    methods += ["GET", "PUT", "HEAD", "OPTIONS", "TRACE", "DELETE", "BREW", "post", ""]
+    paths = [EVALUATE] * 4 + ["/", "/api/drawing", "/api/inside", "/api/runs", "*", "\\", "/%00"]
+    paths += ["/../mnist.py", "/..%2f..%2fetc/passwd", "/%2e%2e/draw.py", "//etc/passwd", "/%zz"]
+    paths += ["/draw.html/../mnist.py", "/static/../draw.py", "http://evil.example/"]
+    paths += [f"{EVALUATE};id=1", "/?" + "x" * 9000, "/" + "a/" * 3000]
+    paths += ["/api/weights?run=../x", "/api/weights?run=%00&step=-1"]
+    numbers = [0, 1, 0.5, -1, 2, True, None, "0", [], 1e308, float("nan"), float("inf"), 281]
+    points = [[dice.choice(numbers), dice.choice(numbers)] for _ in range(dice.randrange(4))]
     body = dice.choice(
         [
-            lambda: json.dumps([number() if dice.random() < 0.01 else 0 for _ in range(784)]),
-            lambda: json.dumps([0] * dice.choice([0, 1, 783, 784, 785, 20_000])),
-            lambda: json.dumps(strokes()),
-            lambda: "[" * dice.choice([1, 784, 30_000]),
-            lambda: "",
-            lambda: '{"a":' * 5000,
-            lambda: "9" * 10_000,
-            lambda: dice.randbytes(dice.randrange(2000)),
-            lambda: "x" * 70_000,
+            json.dumps([dice.choice(numbers) if dice.random() < 0.01 else 0 for _ in range(784)]),
+            json.dumps([0] * dice.choice([0, 1, 783, 784, 785, 20_000])),
+            json.dumps([points] * dice.randrange(4)),
+            json.dumps({"strokes": [points], "runs": [LEFT, dice.choice([RIGHT, None, "x"])]}),
+            json.dumps({"image": [0] * 784, "run": dice.choice([LEFT, RIGHT, "../x", 0])}),
+            "[" * dice.choice([1, 784, 30_000]),
+            "",
+            '{"a":' * 5000,
+            "9" * 10_000,
+            dice.randbytes(dice.randrange(2000)),
+            "x" * 70_000,
         ]
-    )()
+    )
     body = body if isinstance(body, bytes) else body.encode()
+    hosts = ["127.0.0.1"] * 8 + ["evil.example", "", "[", "127.0.0.1:99999999999", "a" * 5000]
+    lengths = [len(body)] * 8 + [len(body) // 2, -1, "1e3", "9" * 30, "", "0x10"]
+    kinds = ["application/json", "text/html", "multipart/form-data; boundary=", "\xff"]
     headers = {
-        "Host": dice.choice(
-            ["127.0.0.1"] * 8 + ["evil.example", "", "[", "127.0.0.1:99999999999", "a" * 5000]
-        ),
-        "Content-Length": dice.choice(
-            [len(body)] * 8 + [len(body) // 2, -1, "1e3", "9" * 30, "", "0x10"]
-        ),
-        "Content-Type": dice.choice(
-            ["application/json", "text/html", "multipart/form-data; boundary=", "\xff"]
-        ),
+        "Host": dice.choice(hosts),
+        "Content-Length": dice.choice(lengths),
+        "Content-Type": dice.choice(kinds),
     }
     for name, values in {
         "Origin": ["http://evil.example", "null", "http://127.0.0.1"],
@@ -509,16 +1064,13 @@ def hostile_request(dice):
     }.items():
         if dice.random() < 0.05:
             headers[name] = dice.choice(values)
-    lines = [
-        f"{method} {path} {dice.choice(['HTTP/1.1'] * 8 + ['HTTP/1.0', 'HTTP/9.9', 'SPDY', ''])}"
-    ]
+    version = dice.choice(["HTTP/1.1"] * 8 + ["HTTP/1.0", "HTTP/9.9", "SPDY", ""])
+    lines = [f"{dice.choice(methods)} {dice.choice(paths)} {version}"]
     lines += [f"{name}: {value}" for name, value in headers.items() if dice.random() < 0.98]
     whole = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
-    return (
-        whole
-        if dice.random() < 0.9
-        else whole[: dice.randrange(len(whole))] + dice.randbytes(dice.randrange(9))
-    )
+    if dice.random() < 0.9:
+        return whole
+    return whole[: dice.randrange(len(whole))] + dice.randbytes(dice.randrange(9))
 
 
 def send_hostile(port, seed, times):
@@ -526,9 +1078,8 @@ def send_hostile(port, seed, times):
     dice, statuses = random.Random(seed), collections.Counter()
     for _ in range(times):
         with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-            with contextlib.suppress(
-                OSError
-            ):  # the server may hang up before it has heard everything
+            # The server may hang up before it has heard everything.
+            with contextlib.suppress(OSError):
                 connection.sendall(hostile_request(dice))
                 connection.shutdown(socket.SHUT_WR)
             answer = b""
@@ -537,433 +1088,56 @@ def send_hostile(port, seed, times):
                     answer += piece
         status = re.match(rb"HTTP/1\.[01] (\d+) ", answer)
         statuses[status and int(status[1])] += 1
-        assert b"Traceback" not in answer and b"root:" not in answer and b"import " not in answer
+        assert not any(word in answer for word in [b"Traceback", b"root:", b"import numpy"])
     return statuses
 
 
 def resident_megabytes(process):
-    with open(f"/proc/{process.pid}/status") as file:
-        return int(re.search(r"VmRSS:\s+(\d+)", file.read())[1]) / 1024
+    status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(
-    sys.platform != "linux", reason="a process tells how much memory it takes on Linux"
-)
-def test_ten_thousand_hostile_requests_and_fifty_slow_ones(
-    logdir, server, data_dir, record_property
-):
-    over, waits = threading.Event(), []
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells how much memory a process takes")
+@pytest.mark.parametrize("times", [400, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_hostile_requests_and_fifty_slow_ones(logdir, data_dir, dice, times):
+    over, answered = threading.Event(), []
 
-    def be_slow(_):
+    def be_slow(port):
         """Send a good request, a byte a second."""
-        head = f"POST {EVALUATE} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(BLANK)}\r\n\r\n{BLANK}"
-        with socket.create_connection(("127.0.0.1", victim.port)) as connection:
-            for byte in head.encode():
+        head = f"POST {EVALUATE} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(BLANK)}\r\n"
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            for byte in f"{head}\r\n{BLANK}".encode():
                 connection.sendall(bytes([byte]))
                 if over.wait(1):
                     return
 
-    def be_good():
-        while not over.wait(0.1):
-            began = time.monotonic()
-            post(victim, EVALUATE, [0] * 784)
-            waits.append(time.monotonic() - began)
+    def be_good(port):
+        while not over.is_set():
+            answered.append(request(port, "POST", EVALUATE, BLANK)[0])
 
     with serving(logdir, data_dir) as victim, concurrent.futures.ThreadPoolExecutor(54) as pool:
-        slow, good = [pool.submit(be_slow, number) for number in range(50)], pool.submit(be_good)
+        others = [pool.submit(be_slow, victim.port) for _ in range(50)]
+        others.append(pool.submit(be_good, victim.port))
         try:
-            seed = random.randrange(10**6)
-            statuses = send_hostile(victim.port, seed, 1000)
+            seeds = [dice.randrange(10**6) for _ in range(4)]
+            statuses = send_hostile(victim.port, seeds[0], times // 4)
             before = resident_megabytes(victim)
-            for part in pool.map(
-                lambda number: send_hostile(victim.port, seed + number, 3000), [1, 2, 3]
-            ):
-                statuses += part
+            parts = [pool.submit(send_hostile, victim.port, seed, times // 4) for seed in seeds[1:]]
+            for part in parts:
+                statuses += part.result()
             grown = resident_megabytes(victim) - before
         finally:
             over.set()
-        assert good.result() is None and not any(client.exception() for client in slow)
-        post(victim, EVALUATE, [0] * 784)
+        for other in others:
+            other.result()
+        assert request(victim.port, "POST", EVALUATE, BLANK)[0] == 200
         victim.send_signal(signal.SIGINT)
         assert victim.communicate(timeout=20) == ("", "") and victim.returncode == 0
-    record_property("longest wait for a good answer, seconds", max(waits))
-    assert sum(statuses.values()) == 10_000
-    assert set(statuses) <= {None, 100, 200, 400, 403, 404, 405, 413, 414, 416, 417, 431, 501}, (
-        seed,
-        statuses,
+    known = {None, 100, 200, 400, 403, 404, 405, 413, 414, 416, 417, 431, 501}
+    assert statuses.total() == times and set(statuses) <= known, statuses
+    assert all(statuses[status] > times / 200 for status in [200, 400, 403, 404, 405, 413]), (
+        statuses
     )
-    assert (
-        all(statuses[status] > 50 for status in [200, 400, 403, 404, 405, 413])
-        and statuses[None] < 1500
-    ), statuses
-    assert len(waits) > 10 and statistics.median(waits) < 1, waits
-    assert grown < 30, grown
-
-
-def test_run_that_disappears_or_is_damaged_while_it_is_served(logdir, data_dir, tmp_path):
-    shutil.copytree(logdir, tmp_path / "runs")
-    with serving(tmp_path / "runs", data_dir) as process:
-        _, _, told = request(process, "GET", "/api/runs")
-        assert not any("warning" in run for run in told.values())
-        answer = post(process, EVALUATE, [0] * 784)
-        shutil.rmtree(tmp_path / "runs" / told["convolutional"]["run"])
-        (data,) = (tmp_path / "runs" / told["softmax"]["run"]).glob("*.data-*")
-        data.write_bytes(data.read_bytes()[:1000])
-        for _ in range(2):
-            _, _, told = request(process, "GET", "/api/runs")
-            assert all(
-                re.fullmatch(r"Its files were changed or deleted since\. .*\.", run["warning"])
-                for run in told.values()
-            )
-        assert post(process, EVALUATE, [0] * 784) == answer  # the networks are in memory
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
-        assert len(out.splitlines()) == 2 and out.count(draw.WARNING) == 2 and err == ""
-    # At the next start nothing but damaged runs is left.
-    status, out, err = end(tmp_path / "runs", data_dir, "--port", "0")
-    assert status == 1 and "run `python mnist.py` first" in err and len(err.splitlines()) == 1
-    source = os.path.dirname(draw.newest_checkpoint(logdir, "convolutional"))
-    shutil.copytree(source, tmp_path / "runs" / os.path.basename(source))
-    status, out, err = end(tmp_path / "runs", data_dir, "--port", "0")
-    assert status == 1 and "is damaged: delete its folder" in err and len(err.splitlines()) == 1
-
-
-# ------------------------------------------------------------------------------------------------ the process
-
-
-def end(logdir, data_dir, *flags):
-    """Exit status, standard output and standard error of a draw.py that is to end by itself."""
-    command = [
-        sys.executable,
-        str(PROJECT / "draw.py"),
-        "--logdir",
-        str(logdir),
-        "--data_dir",
-        str(data_dir),
-        *flags,
-    ]
-    result = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, env=os.environ | OFFLINE
-    )
-    return result.returncode, result.stdout, result.stderr
-
-
-def test_softmax_network_is_trained_on_the_spot_and_everything_is_told(server, logdir):
-    runs = {
-        name: [folder for folder in os.listdir(logdir) if folder.startswith(name)]
-        for name in draw.NETWORKS
-    }
-    assert all(len(folders) == 1 for folders in runs.values())
-    assert runs["softmax"][0].removesuffix(",generated-digits") == "softmax,lr=0.001,epochs=3000"
-    assert summaries.read_run(os.path.join(logdir, runs["softmax"][0]))["accuracy"] > 0.915
-    _, _, told = request(server, "GET", "/api/runs")
-    for network, [folder] in runs.items():
-        run = summaries.read_run(os.path.join(logdir, folder))
-        assert told[network]["run"] == folder and told[network]["accuracy"] == pytest.approx(
-            run["accuracy"]
-        )
-        line = next(line for line in server.said.splitlines() if line.startswith(f"The {network}"))
-        assert folder in line and f"{run['accuracy']:.2%}" in line and run["data"] in line
-    assert f"http://127.0.0.1:{server.port}/" in server.said.splitlines()[-1]
-    assert not re.search(r"flask|waitress|tensorflow|warning|debug", server.said, re.IGNORECASE)
-
-
-def test_without_convolutional_run_it_says_what_to_do(tmp_path):
-    status, out, err = end(tmp_path / "no-such-folder", tmp_path, "--port", "0")
-    assert (
-        status == 1
-        and out == ""
-        and "run `python mnist.py` first" in err
-        and len(err.splitlines()) == 1
-    )
-    assert not os.path.exists(tmp_path / "no-such-folder")
-
-
-def test_port_in_use(server, logdir, data_dir):
-    status, out, err = end(logdir, data_dir, "--port", str(server.port))
-    assert status == 1 and out == "" and str(server.port) in err and len(err.splitlines()) == 1
-
-
-def test_newest_run_that_fits_is_taken(logdir, server, tmp_path):
-    source = draw.newest_checkpoint(logdir, "convolutional")
-    for age, name in enumerate(["newest,damaged", "second", "third"]):
-        (tmp_path / name).mkdir()
-        for path in glob.glob(glob.escape(source) + ".*"):
-            shutil.copy(path, tmp_path / name)
-        os.utime(tmp_path / name / (os.path.basename(source) + ".index"), (1e9 - age, 1e9 - age))
-    index = tmp_path / "newest,damaged" / (os.path.basename(source) + ".index")
-    index.write_bytes(index.read_bytes()[:-100])
-    os.utime(index, (1e9, 1e9))
-    assert draw.newest_checkpoint(str(tmp_path), "convolutional") == str(
-        tmp_path / "second" / os.path.basename(source)
-    )
-    assert draw.newest_checkpoint(str(tmp_path), "softmax") is None
-
-
-@pytest.mark.parametrize("seconds", [0.5, 2.5])
-def test_ctrl_c_while_it_starts_is_silent(logdir, data_dir, seconds):
-    command = [
-        sys.executable,
-        str(PROJECT / "draw.py"),
-        "--logdir",
-        logdir,
-        "--data_dir",
-        data_dir,
-        "--port",
-        "0",
-    ]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        time.sleep(seconds)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    assert process.returncode == 0 and err == ""
-    assert [line for line in out.splitlines() if not line.startswith(("The ", "Draw at"))] == []
-
-
-# ------------------------------------------------------------------------------------------------ the page
-
-
-@pytest.fixture
-def page(chromium, server):
-    """The page, just opened, in a window of desktop size."""
-    return open_page(chromium, server.port)
-
-
-def open_page(browser, port, width=1280, height=900, **media):
-    browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600},
-    )
-    browser.execute_cdp_cmd(
-        "Emulation.setEmulatedMedia",
-        {
-            "features": [
-                {"name": name.replace("_", "-"), "value": value} for name, value in media.items()
-            ]
-        },
-    )
-    browser.get(f"http://127.0.0.1:{port}/")
-    wait(lambda: "run" in browser.find_element("id", "runs").text)
-    return browser
-
-
-def wait(condition, seconds=20):
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < limit, "this has not happened in time"
-        time.sleep(0.05)
-
-
-def verdicts(page):
-    """{(view, network): digit}"""
-    return {
-        (card.get_attribute("data-view"), card.get_attribute("data-network")): card.text
-        for card in page.find_elements("css selector", "[data-network]")
-    }
-
-
-def trace(page, strokes, kind):
-    """Draw lines, of points in 0 to 1, with events of a real mouse, finger or pen."""
-    from selenium.webdriver.common.actions.action_builder import ActionBuilder
-    from selenium.webdriver.common.actions.pointer_input import PointerInput
-
-    left, top, size = page.execute_script(
-        "const b = document.getElementById('canvas').getBoundingClientRect();"
-        "return [b.left, b.top, b.width]"
-    )
-    actions = ActionBuilder(page, mouse=PointerInput(kind, kind), duration=20)
-    for stroke in strokes:
-        points = [(round(left + x * size), round(top + y * size)) for x, y in stroke]
-        actions.pointer_action.move_to_location(*points[0]).pointer_down()
-        for point in points[1:]:
-            actions.pointer_action.move_to_location(*point)
-        actions.pointer_action.pointer_up()
-    actions.perform()
-
-
-SEVEN = [[(0.3, 0.25), (0.5, 0.25), (0.7, 0.25), (0.6, 0.5), (0.5, 0.8)]]
-
-
-@pytest.mark.parametrize("kind", ["mouse", "touch", "pen"])
-def test_a_drawn_seven_is_read_by_all(page, server, kind):
-    assert set(verdicts(page).values()) == {""} and len(verdicts(page)) == 4
-    trace(page, SEVEN, kind)
-    wait(lambda: verdicts(page)["centred", "convolutional"] == "7")
-
-    # What the page shows is what the networks say of the pictures that it shows.
-    for view in "as-drawn", "centred":
-        answers = {}
-        for network in "convolutional", "softmax":
-            bars = page.find_elements(
-                "css selector", f"[data-network={network}][data-view={view}] [data-digit]"
-            )
-            answers[network] = {
-                bar.get_attribute("data-digit"): float(bar.get_attribute("data-probability"))
-                for bar in bars
-            }
-            best = max(answers[network], key=answers[network].get)
-            assert verdicts(page)[view, network] == best
-            assert sum(answers[network].values()) == pytest.approx(1, abs=1e-4)
-            assert [
-                bar.get_attribute("data-digit")
-                for bar in bars
-                if "wins" in bar.get_attribute("class")
-            ] == [best]
-        shown = page.execute_script(
-            """
-            return [...pictures[arguments[0]].getContext("2d").getImageData(0, 0, 28, 28).data]
-                .filter((_, place) => place % 4 === 3)""",
-            view,
-        )
-        told = post(server, EVALUATE, [alpha / 255 for alpha in shown])
-        np.testing.assert_allclose(
-            as_array(told["convolutional"]), as_array(answers["convolutional"]), atol=1e-3
-        )
-        np.testing.assert_allclose(
-            as_array(told["fully_connected"]), as_array(answers["softmax"]), atol=1e-3
-        )
-
-    # The picture as drawn is the canvas, shrunk.
-    as_drawn, canvas = page.execute_script("""
-        const alpha = (canvas, size) => [...canvas.getContext("2d").getImageData(0, 0, size, size).data]
-            .filter((_, place) => place % 4 === 3);
-        return [alpha(pictures["as-drawn"], 28), alpha(document.getElementById("canvas"), 840)]""")
-    shrunk = np.array(canvas).reshape(28, 30, 28, 30).mean(axis=(1, 3))
-    difference = np.abs(shrunk - np.array(as_drawn).reshape(28, 28))
-    assert difference.mean() < 2 and difference.max() < 40
-
-
-def test_a_one_at_the_right_edge_is_misread_as_drawn_and_read_rightly_once_centred(
-    mnist_data, page
-):
-    page.find_element("id", "edge").click()
-    wait(lambda: verdicts(page)["as-drawn", "convolutional"])
-    by_button = verdicts(page)
-    assert by_button["as-drawn", "convolutional"] != "1" and by_button["as-drawn", "softmax"] != "1"
-    assert by_button["centred", "convolutional"] == by_button["centred", "softmax"] == "1"
-    page.find_element("id", "clear").click()
-    wait(lambda: set(verdicts(page).values()) == {""})
-    trace(page, [[(258 / 280, 60 / 280), (258 / 280, 0.5), (258 / 280, 220 / 280)]], "mouse")
-    wait(lambda: verdicts(page) == by_button)
-
-
-def test_the_answer_follows_while_one_draws(page):
-    from selenium.webdriver.common.action_chains import ActionChains
-
-    canvas = page.find_element("id", "canvas")
-    ActionChains(page).move_to_element_with_offset(
-        canvas, -60, -100
-    ).click_and_hold().move_by_offset(110, 0).perform()
-    wait(lambda: verdicts(page)["centred", "convolutional"])
-    bar = page.find_element("css selector", "[data-view=centred] [data-digit='7']")
-    before = bar.get_attribute("data-probability")
-    ActionChains(page).move_by_offset(-60, 220).perform()
-    wait(lambda: verdicts(page)["centred", "convolutional"] == "7")
-    assert before != bar.get_attribute("data-probability")
-    # A line that leaves the paper ends there, and goes on where the pen comes back.
-    ActionChains(page).move_by_offset(-250, 0).perform()
-    inside = page.execute_script(
-        "return strokes.flat(2).every(number => 0 <= number && number <= 280)"
-    )
-    ActionChains(page).release().perform()
-    assert inside
-
-
-def test_keyboard(page):
-    from selenium.webdriver.common.action_chains import ActionChains
-    from selenium.webdriver.common.keys import Keys
-
-    assert page.execute_script("return document.getElementById('canvas').tabIndex") == 0
-    up, down = [Keys.ARROW_UP] * 14, [Keys.ARROW_DOWN] * 28
-    ActionChains(page).send_keys(Keys.TAB, *up, Keys.SPACE, *down, Keys.SPACE).perform()
-    assert page.switch_to.active_element.get_attribute("id") == "canvas"
-    wait(lambda: verdicts(page)["centred", "convolutional"] == "1")
-    wait(
-        lambda: (
-            "Centred: Convolutional 1"
-            in page.find_element("id", "spoken").get_attribute("textContent")
-        )
-    )
-    for key in Keys.ESCAPE, Keys.DELETE, "c":
-        page.find_element("id", "edge").click()
-        wait(lambda: verdicts(page)["as-drawn", "softmax"])
-        ActionChains(page).send_keys(key).perform()
-        wait(lambda: set(verdicts(page).values()) == {""})
-        assert page.execute_script("return strokes.length") == 0
-    page.find_element("id", "edge").click()
-    wait(lambda: verdicts(page)["as-drawn", "softmax"])
-    ActionChains(page).key_down(Keys.CONTROL).send_keys("c").key_up(
-        Keys.CONTROL
-    ).perform()  # copies, clears nothing
-    assert page.execute_script("return strokes.length") == 1
-
-
-@pytest.mark.parametrize(
-    "width, scheme", [(360, "light"), (390, "dark"), (768, "light"), (1280, "dark")]
-)
-def test_layout(chromium, server, width, scheme):
-    page = open_page(chromium, server.port, width, 800, prefers_color_scheme=scheme)
-    assert page.execute_script("return document.documentElement.scrollWidth") <= width
-    canvas = page.find_element("id", "canvas").rect
-    assert (
-        canvas["width"] == canvas["height"] >= 240 and 0 <= canvas["x"] <= width - canvas["width"]
-    )
-    left, right = (
-        page.find_element("css selector", f"[data-view=centred][data-network={network}]").rect
-        for network in ("convolutional", "softmax")
-    )
-    assert left["y"] == right["y"] and left["x"] + left["width"] < right["x"]
-    ground, ink = page.execute_script(
-        "return [getComputedStyle(document.body).backgroundColor, getComputedStyle(canvas).color]"
-    )
-    ground, ink = (
-        np.mean([int(number) for number in re.findall(r"\d+", colour)[:3]])
-        for colour in (ground, ink)
-    )
-    assert (ground > 200 and ink < 60) if scheme == "light" else (ground < 60 and ink > 200)
-
-
-def test_the_page_is_quiet_and_asks_no_other_host(page, server):
-    page.get_log("browser"), page.get_log("performance")
-    page.get(f"http://127.0.0.1:{server.port}/")
-    trace(page, SEVEN, "mouse")
-    wait(lambda: verdicts(page)["centred", "convolutional"] == "7")
-    assert page.get_log("browser") == []
-    events = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
-    addresses = [
-        event["params"]["request"]["url"]
-        for event in events
-        if event["method"] == "Network.requestWillBeSent"
-    ]
-    assert addresses and all(
-        address.startswith((f"http://127.0.0.1:{server.port}/", "data:")) for address in addresses
-    )
-    _, headers, content = request(server, "GET", "/")
-    assert "default-src 'none'" in headers["Content-Security-Policy"]
-    assert not re.search(rb'(src|href)="(?!data:)', content)
-
-
-def test_runs_are_told_on_the_page(page, logdir):
-    text = page.find_element("id", "runs").text
-    for folder in os.listdir(logdir):
-        run = summaries.read_run(os.path.join(logdir, folder))
-        assert folder in text and f"{run['accuracy']:.2%}" in text and run["data"] in text
-
-
-def test_page_says_that_the_server_has_gone_and_goes_on_when_it_is_back(
-    chromium, server, logdir, data_dir
-):
-    with serving(logdir, data_dir) as first:
-        page = open_page(chromium, first.port)
-        first.send_signal(signal.SIGINT)
-        out, err = first.communicate(timeout=20)
-        assert (first.returncode, out, err) == (0, "", "")
-    alarm = page.find_element("id", "alarm")
-    wait(lambda: "does not answer" in alarm.text)
-    trace(page, SEVEN, "mouse")
-    assert set(verdicts(page).values()) == {""}
-    with serving(logdir, data_dir, "--port", str(first.port)):
-        wait(lambda: alarm.text == "" and verdicts(page)["centred", "convolutional"] == "7")
+    assert statuses[None] < 0.15 * times, statuses
+    assert set(answered) == {200} and len(answered) > times / 100
+    assert grown < before / 5  # requests leave nothing behind
