@@ -86,14 +86,14 @@ function showSimilar({answers, data}) {
 function showMatch({label, likeness, picture}) {
   const canvas = make("canvas", {width: 28, height: 28, role: "img"});
   canvas.ariaLabel = text("similar-one", {label, likeness: percent(likeness)});
-  paint(canvas, bytes(picture).values().map?.(value => value / 255) ?? [], "--ink");
+  paint(canvas, Array.from(bytes(picture), value => value / 255), "--ink");
   return make("li", {}, canvas, make("b", {textContent: label}), make("span", {textContent: percent(likeness)}));
 }
 
 // Draw how often shifted digits are read correctly, by how much alike they are to any training digit; and where yours are.
 function showShifts(figure, yours) {
-  const [left, right, top, bottom] = [44, 312, 46, 168];
-  const x = likeness => left + (right - left) * (Math.max(likeness, .3) - .3) / .7;
+  const [left, right, top, bottom] = [58, 312, 46, 168];
+  const x = likeness => left + (right - left) * (Math.max(likeness, .2) - .2) / .8;
   const y = accuracy => bottom - (bottom - top) * accuracy;
   const draw = (tag, attributes, content = "") => {
     const part = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -109,21 +109,22 @@ function showShifts(figure, yours) {
     svg.append(draw("line", {class: "grid", x1: left, x2: right, y1: y(share), y2: y(share)}));
     svg.append(draw("text", {x: left - 6, y: y(share) + 4, "text-anchor": "end"}, percent(share)));
   }
-  for (const share of [.4, .6, .8, 1]) {
+  for (const share of [.2, .4, .6, .8, 1]) {
     svg.append(draw("text", {x: x(share), y: bottom + 16, "text-anchor": "middle"}, percent(share)));
   }
   svg.append(draw("text", {x: (left + right) / 2, y: bottom + 36, "text-anchor": "middle"}, text("shift-x")));
+  svg.append(draw("text", {transform: `translate(12 ${(top + bottom) / 2}) rotate(-90)`, "text-anchor": "middle"}, text("shift-y")));
   svg.append(draw("polyline", {points: points.join(" ")}));
   points.forEach(([x, y], place) => {
     svg.append(draw("circle", {cx: x, cy: y, r: 4}));
-    svg.append(draw("text", {x: x + 8, y: y + 5}, text("shift-point", {pixels: pixels[place]})));
+    svg.append(draw("text", {x: x - 7, y: y - 5, "text-anchor": "end"}, text("shift-point", {pixels: pixels[place]})));
   });
   yours.forEach(([name, value], view) => {
     svg.append(draw("line", {class: `yours ${view ? "" : "first"}`, x1: x(value), x2: x(value), y1: 18 + 16 * view, y2: bottom}));
     const near = x(value) > 250 ? "end" : x(value) < 90 ? "start" : "middle";
     svg.append(draw("text", {class: "yours", x: x(value), y: 13 + 16 * view, "text-anchor": near}, `${name} ${percent(value)}`));
   });
-  figure.replaceChildren(figure.firstElementChild, svg, make("p", {className: "soft small", textContent: text("shift-y")}));
+  figure.replaceChildren(figure.firstElementChild, svg);
 }
 
 // ---------------------------------------------------------------- the convolutional layer
@@ -319,7 +320,7 @@ function showNeurons({answers, view, weights: {dead, tried}}) {
   const {bytes: base64, scale, shape: [neurons]} = answers[view].hidden, values = bytes(base64), isDead = new Set(dead ?? []);
   const canvas = document.querySelector("#hidden canvas"), context = canvas.getContext("2d");
   const columns = Math.ceil(Math.sqrt(neurons)), size = canvas.width / columns, radius = Math.min(.42 * size, 40);
-  const [plus, line, alarm] = ["--plus", "--line", "--soft"].map(name => `rgb(${colour(name)})`);
+  const [plus, line, soft] = ["--plus", "--line", "--soft"].map(name => `rgb(${colour(name)})`);
   context.clearRect(0, 0, canvas.width, canvas.height);
   values.forEach((value, neuron) => {
     const [x, y] = [(neuron % columns + .5) * size, (Math.floor(neuron / columns) + .5) * size];
@@ -329,7 +330,7 @@ function showNeurons({answers, view, weights: {dead, tried}}) {
     context.beginPath();
     if (silent && isDead.has(neuron)) {
       context.globalAlpha = 1;
-      context.strokeStyle = alarm;
+      context.strokeStyle = soft;
       context.lineWidth = Math.max(1, radius / 6);
       for (const side of [-1, 1]) {
         context.moveTo(x - reach, y - side * reach);

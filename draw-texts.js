@@ -11,7 +11,6 @@ const TEXTS = {
     "Draw a digit in the middle, then the same digit at the edge, and compare the answers. Then look inside, and find out why.",
     "先在中间写一个数字,再把同一个数字写到边上,比较网络的回答;然后“看看里面”,找出原因。",
   ],
-  "script-needed": ["This page needs JavaScript.", "本页需要 JavaScript。"],
   "language": ["Language", "语言"],
   "paper": ["Paper to draw a digit on", "画数字的纸"],
   "frame": ["MNIST’s digits lie here", "MNIST 的数字都在这个框里"],
@@ -28,11 +27,11 @@ const TEXTS = {
 
   // ---------------------------------------------------------------- the runs
   "run-left": ["Your network", "你的网络"],
-  "run-right": ["Beside it", "对比的网络"],
+  "run-right": ["To compare with", "对比的网络"],
   "choose-left": ["Which run is your network", "你的网络用哪一次训练"],
-  "choose-right": ["Which run stands beside it", "对比的网络用哪一次训练"],
+  "choose-right": ["Which run to compare with", "对比的网络用哪一次训练"],
   "follow-left": ["Newest: {run}", "最新:{run}"],
-  "follow-right": ["Softmax: {run}", "softmax:{run}"],
+  "follow-right": ["Softmax: {run}", "softmax：{run}"],
   "convolutional": ["Convolutional", "卷积网络"],
   "softmax": ["Softmax regression", "softmax 回归"],
   "run-option": ["{run} ({facts})", "{run}({facts})"],
@@ -42,15 +41,15 @@ const TEXTS = {
   "run-learning": ["In training: step {step} of {epochs}.", "正在训练:第 {step} 步,共 {epochs} 步。"],
   "run-at": ["At step {step}.", "第 {step} 步的网络。"],
   "run-reads": [
-    "Reads {accuracy} of the test digits ({images} of {data}).", "测试准确率 {accuracy}({data},{images} 个数字)。",
+    "Reads {accuracy} of {images} test digits ({data}).", "在 {images} 个测试数字({data})上的准确率为 {accuracy}。",
   ],
+  "run-reads-some": ["Reads {accuracy} of the test digits.", "测试准确率为 {accuracy}。"],
   "run-untested": ["Not tested yet.", "还没有测试过。"],
   "no-run": ["No run is here yet: start “python mnist.py”.", "这里还没有训练过的网络:请运行 “python mnist.py”。"],
   "run-deleted": [
     "The run {run} is not there any more: {instead} is shown in its place.",
     "找不到 {run} 这次训练了,改为显示 {instead}。",
   ],
-  "data-mnist": ["MNIST", "MNIST"],
   "data-generated": ["generated digits, not MNIST", "程序生成的数字,不是 MNIST"],
   "data-files": ["the files in {folder}", "{folder} 中的文件"],
   "weak": [
@@ -72,12 +71,12 @@ const TEXTS = {
   "picture": ["{view}: the 28×28 pixels that the networks see", "{view}:网络看到的 28×28 像素"],
   "nothing": ["nothing drawn", "还没有画"],
   "empty": ["The paper is empty.", "纸上是空的。"],
-  "share": ["{digit}: {percent}", "{digit}:{percent}"],
-  "comma": [", ", ","],
+  "share": ["{digit}: {percent}", "{digit}：{percent}"],
+  "comma": [", ", "，"],
   "space": [" ", ""],
-  "card-left": ["Yours: {network}", "你的:{network}"],
+  "card-left": ["Yours: {network}", "你的：{network}"],
   "card-right": ["{network}", "{network}"],
-  "spoken": ["{view}: {answers}.", "{view}:{answers}。"],
+  "spoken": ["{view}: {answers}.", "{view}：{answers}。"],
   "spoken-answer": ["{network} {digit}", "{network} {digit}"],
 
   // ---------------------------------------------------------------- look inside
@@ -114,7 +113,6 @@ const TEXTS = {
   "conv-hint": [
     "Click a kernel to see the sum behind each number of its feature map.", "点击一个卷积核,看特征图中每个数是怎样算出来的。",
   ],
-  "kernel": ["Kernel {kernel}", "卷积核 {kernel}"],
   "kernel-says": [
     "Kernel {kernel}: strongest at row {row}, column {column}, with {value}; above 0 at {places} of 784 places",
     "卷积核 {kernel}:最强处在第 {row} 行第 {column} 列,值为 {value};784 个位置中有 {places} 个大于 0",
@@ -161,8 +159,8 @@ const TEXTS = {
     "{neurons} 个神经元中有 {active} 个回应,{silent} 个对这幅图没有回应。",
   ],
   "hidden-dead": [
-    "{dead} of the silent ones are dead (×): 0 for each of {tried} digits that were tried.",
-    "没有回应的当中,有 {dead} 个已经“死亡”(×):试过的 {tried} 个数字,它们都输出 0。",
+    "Dead among the silent, 0 for each of {tried} digits that were tried (×): {dead}.",
+    "其中“死亡”的(×,对试过的 {tried} 个数字都输出 0):{dead} 个。",
   ],
   "hidden-strongest": ["The strongest is neuron {neuron}, with {value}.", "最强的是神经元 {neuron},值为 {value}。"],
 

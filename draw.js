@@ -83,6 +83,7 @@ let runs = [], start = [null, null];  // as the server told them last
 const choice = ["", ""];              // a run chosen by hand for each side; "" follows `start`
 
 const run = side => runs.find(({run}) => run === (choice[side] || start[side]));
+const isWeak = run => typeof run?.accuracy === "number" && run.accuracy < WEAK;
 const bestRun = network => runs.filter(run => run.network === network && run.accuracy >= WEAK)
   .reduce((best, run) => best?.accuracy >= run.accuracy ? best : run, undefined);
 
@@ -123,8 +124,9 @@ function factsText({status, step, epochs, accuracy, images, data}) {
   const now = {step: number(step), epochs: number(epochs ?? step)};
   return [
     text(status === "running" ? "run-learning" : "run-at", now),
-    accuracy === null ? text("run-untested") :
-      text("run-reads", {accuracy: percent(accuracy, 2), images: images === null ? "" : number(images), data: data ? dataName(data) : ""}),
+    typeof accuracy !== "number" ? text("run-untested") : text(images && data ? "run-reads" : "run-reads-some", {
+      accuracy: percent(accuracy, 2), images: number(images ?? 0), data: dataName(data ?? ""),
+    }),
   ].join(text("space"));
 }
 
@@ -137,9 +139,13 @@ function showRuns() {
     select.value = choice[side];
     facts.textContent = shown ? factsText(shown) : text("no-run");
     facts.classList.toggle("learning", shown?.status === "running");
-    best.hidden = !(shown?.accuracy < WEAK && better);
+    best.hidden = !(isWeak(shown) && better);
     best.value = better?.run ?? "";
     best.textContent = better ? text("best", {accuracy: percent(better.accuracy, 2)}) : "";
+    for (const verdict of verdicts.filter(verdict => verdict.side === side)) {
+      verdict.title.textContent = text(`card-${name}`, {network: shown ? text(shown.network) : "–"});
+      verdict.weak.textContent = isWeak(shown) ? text("weak", {accuracy: percent(shown.accuracy)}) : "";
+    }
   });
 }
 
@@ -216,13 +222,10 @@ VIEWS.forEach((view, which) => {
 const likeliest = probabilities => DIGITS.reduce((a, b) => probabilities[b] > probabilities[a] ? b : a);
 
 function showVerdicts() {
-  for (const {view, side, title, sure, digit, bars, weak} of verdicts) {
+  for (const {view, side, sure, digit, bars} of verdicts) {
     const probabilities = answer?.[view].answers[side], best = probabilities && likeliest(probabilities);
-    const shown = run(side), network = shown ? text(shown.network) : "–";
-    title.textContent = text(`card-${SIDES[side]}`, {network});
     digit.textContent = best ?? "";
     sure.textContent = best ? percent(probabilities[best]) : "";
-    weak.textContent = shown?.accuracy < WEAK && shown.accuracy !== null ? text("weak", {accuracy: percent(shown.accuracy)}) : "";
     for (const bar of bars.children) {
       const probability = probabilities?.[bar.dataset.digit] ?? 0;
       bar.dataset.probability = probability;
