@@ -321,6 +321,7 @@ function showNeurons({answers, view, weights: {dead, tried}}) {
   const canvas = document.querySelector("#hidden canvas"), context = canvas.getContext("2d");
   const columns = Math.ceil(Math.sqrt(neurons)), size = canvas.width / columns, radius = Math.min(.42 * size, 40);
   const [plus, line, soft] = ["--plus", "--line", "--soft"].map(name => `rgb(${colour(name)})`);
+  canvas.style.setProperty("--columns", columns);
   context.clearRect(0, 0, canvas.width, canvas.height);
   values.forEach((value, neuron) => {
     const [x, y] = [(neuron % columns + .5) * size, (Math.floor(neuron / columns) + .5) * size];
@@ -417,7 +418,7 @@ function showLogits({answers, view}) {
   const rows = logits.map((logit, digit) => {
     const bar = make("i", {className: logit < 0 ? "minus" : "plus"});
     bar.style.setProperty("--length", `${50 * Math.abs(logit) / scale}%`);
-    const row = make("tr", {className: logit === most ? "wins" : ""},
+    const row = make("tr", {className: digit === logits.indexOf(most) ? "wins" : ""},
       make("th", {scope: "row", textContent: digit}), make("td", {className: "bar"}, bar),
       make("td", {textContent: number(logit, 2)}), make("td", {textContent: percent(shares[digit], 1)}));
     row.dataset.digit = digit;
