@@ -178,12 +178,13 @@ function makeKernel(kernel) {
     place = spot ?? strongest(kernel);
     showConvolution(shown);
   };
-  let closing = false;
-  button.addEventListener("pointerdown", () => { closing = opened === kernel; });
+  let wasOpen = false;  // before the pointer came: its focus opens the sum, and the click that follows must not close it
+  button.addEventListener("pointerdown", () => { wasOpen = opened === kernel; });
   button.addEventListener("focus", () => { if (opened !== kernel) open(); });
   button.addEventListener("click", event => {
     if (event.target === map) return open(spotUnder(event, map));
-    if (!closing) return open();
+    const byKey = event.detail === 0;
+    if (!(byKey ? opened === kernel : wasOpen)) return open();
     opened = null;
     showConvolution(shown);
   });
@@ -372,20 +373,20 @@ function showVotes({answers, view, images, weights}) {
     ballot.querySelector("h3").textContent = text(which ? "votes-other" : "votes-answer", {digit});
     showBallot(ballot, digit, column, images[view], weights.biases[digit], most);
   });
-  choices(box.children[1].querySelector(".choices"), DIGITS, other, digit => { wondered = digit; showVotes(shown); });
-  box.children[1].querySelector(".choices").ariaLabel = text("votes-pick");
+  const pick = document.querySelector("#votes .pick");
+  pick.ariaLabel = text("votes-pick");
+  choices(pick, DIGITS, other, digit => { wondered = digit; showVotes(shown); });
   showScales(document.querySelector("#votes .scales"), [[text("scale-weights"), -most, most]]);
 }
 
 function makeBallot() {
-  const ballot = make("div", {className: "ballot"});
-  ballot.append(make("h3"), make("div", {className: "maps"}), make("dl"), make("div", {className: "choices"}));
-  ballot.querySelector(".choices").role = "group";
-  ballot.querySelector(".maps").append(...["votes-weights", "votes-map"].map(name => {
+  const maps = ["votes-weights", "votes-map"].map(name => {
+    const caption = make("figcaption", {textContent: text(name)});
+    caption.dataset.text = name;
     const canvas = make("canvas", {width: 28, height: 28, role: "img"});
-    return make("figure", {}, make("div", {className: "map"}, canvas), make("figcaption", {textContent: text(name)}));
-  }));
-  return ballot;
+    return make("figure", {}, make("div", {className: "map"}, canvas), caption);
+  });
+  return make("div", {className: "ballot"}, make("h3"), make("div", {className: "maps"}, ...maps), make("dl"));
 }
 
 function showBallot(ballot, digit, column, image, bias, most) {

@@ -4,7 +4,7 @@
 
 export const LANGUAGES = {"en": "English", "zh-CN": "简体中文"};
 
-const TEXTS = {
+export const TEXTS = {
   // ---------------------------------------------------------------- the paper
   "title": ["Why does a digit at the edge fool the network?", "为什么数字写在边上，网络就认错？"],
   "task": [
@@ -199,6 +199,7 @@ const TEXTS = {
   "no-such-run": ["This run is not there any more: choose another.", "这次训练已经不在了：请另选一次。"],
   "other-step": ["The run has gone on to another step.", "训练已经进行到另一步。"],
   "damaged-run": ["The run’s saved network is damaged: choose another run.", "这次训练保存的网络已损坏：请另选一次。"],
+  "unreadable-run": ["The run’s saved network cannot be read: choose another run.", "无法读取这次训练保存的网络：请另选一次。"],
   "other-network": [
     "mnist.py now builds another network than this run has: choose another run.",
     "mnist.py 现在构建的网络与这次训练的不同：请另选一次。",

@@ -183,7 +183,7 @@ async function followRuns() {
     });
     showRuns();
     const told = SIDES.map((_, side) => run(side)).map(run => run && `${run.run} ${run.step}`);
-    const shown = answer?.runs.map(({run, step}) => `${run} ${step}`);
+    const shown = answer?.runs.map(run => run && `${run.run} ${run.step}`);
     if (strokes.length && `${told}` !== `${shown}`) update();
   } catch (error) {
     alarm(error);
@@ -257,14 +257,21 @@ function speak() {  // for screen readers, once the hand rests
 }
 
 const update = latest(async () => {
-  const question = strokes, asked = SIDES.map((_, side) => run(side)?.run);
-  const names = asked.map(name => name ?? asked.find(Boolean));  // a side without a run asks with the other's
-  const told = question.length && names[0] ? await ask("/api/drawing", {strokes: question, runs: names}) : null;
+  const question = strokes, names = SIDES.map((_, side) => run(side)?.run ?? null);
+  let told = null, refused = null;
+  if (question.length && names.some(Boolean)) {
+    try {
+      told = await ask("/api/drawing", {strokes: question, runs: names});
+    } catch (error) {
+      if (error instanceof Gone) throw error;
+      refused = error;
+    }
+  }
   if (question !== strokes) return;  // the paper was cleared in the meantime
   answer = told;
-  alarm(null);
   showVerdicts();
   updateInside();
+  alarm(refused);
 });
 
 // ---------------------------------------------------------------- look inside
@@ -272,8 +279,9 @@ const update = latest(async () => {
 const looking = {open: recall("look-inside") === "open", view: 0, side: 0};
 let weights = {};  // those that were asked for last: they change only with the run and its step
 
-async function weightsOf({run, step}) {
-  if (weights.run !== run || weights.step !== step) {
+async function weightsOf({run, step, similar}) {
+  const lacking = weights.dead === null && similar.length;  // the digits that tell the dead neurons were being read
+  if (weights.run !== run || weights.step !== step || lacking) {
     weights = await ask(`/api/weights?${new URLSearchParams({run, step})}`);
   }
   return weights;
@@ -376,7 +384,7 @@ function drawn() {
   context.lineCap = context.lineJoin = "round";
   for (const stroke of strokes) {
     context.beginPath();
-    context.moveTo(...stroke[0]);
+    context.moveTo(stroke[0][0] - .01, stroke[0][1]);  // a dot is a line too, but one without length would not be drawn
     for (const point of stroke) context.lineTo(...point);
     context.stroke();
   }
