@@ -319,7 +319,7 @@ function showNumbers(box, values, scale) {
 
 function showNeurons({answers, view, weights: {dead, tried}}) {
   const {bytes: base64, scale, shape: [neurons]} = answers[view].hidden, values = bytes(base64), isDead = new Set(dead ?? []);
-  const canvas = document.querySelector("#hidden canvas"), context = canvas.getContext("2d");
+  const canvas = document.querySelector("#neurons canvas"), context = canvas.getContext("2d");
   const columns = Math.ceil(Math.sqrt(neurons)), size = canvas.width / columns, radius = Math.min(.42 * size, 40);
   const [plus, line, soft] = ["--plus", "--line", "--soft"].map(name => `rgb(${colour(name)})`);
   canvas.style.setProperty("--columns", columns);
@@ -349,11 +349,11 @@ function showNeurons({answers, view, weights: {dead, tried}}) {
   const facts = {active: number(active), neurons: number(neurons), silent: number(neurons - active)};
   canvas.ariaLabel = [
     text("hidden-says", facts),
-    most ? text("hidden-strongest", {neuron: values.indexOf(most) + 1, value: number(scale, 2)}) : "",
+    most ? text("hidden-strongest", {neuron: number(values.indexOf(most) + 1), value: number(scale, 2)}) : "",
     isDead.size ? text("hidden-dead", {dead: number(isDead.size), tried: number(tried)}) : "",
   ].filter(Boolean).join(text("space"));
-  document.querySelector("#hidden .says").textContent = canvas.ariaLabel;
-  document.querySelector("#hidden .soft").textContent =
+  document.querySelector("#neurons .says").textContent = canvas.ariaLabel;
+  document.querySelector("#neurons .soft").textContent =
     text("hidden-why", {inputs: number(196 * answers[view].conv.shape[2])});
 }
 
@@ -437,7 +437,7 @@ export function showInside(inside) {
   element("layers").hidden = !inside;
   if (!inside) return;
   const convolutional = inside.answers[inside.view].network === "convolutional";
-  element("conv").hidden = element("hidden").hidden = !convolutional;
+  element("conv").hidden = element("neurons").hidden = !convolutional;
   element("votes").hidden = convolutional;
   showSimilar(inside);
   if (convolutional) {

@@ -39,7 +39,7 @@ export const TEXTS = {
   "run-steps": ["{steps} steps", "{steps} 步"],
   "run-accuracy": ["reads {accuracy}", "准确率 {accuracy}"],
   "run-learning": ["In training: step {step} of {epochs}.", "正在训练：第 {step} 步，共 {epochs} 步。"],
-  "run-at": ["At step {step}.", "第 {step} 步的网络。"],
+  "run-at": ["Step {step} of {epochs}.", "第 {step} 步，共 {epochs} 步。"],
   "run-reads": [
     "Reads {accuracy} of {images} test digits ({data}).", "在 {images} 个测试数字（{data}）上的准确率为 {accuracy}。",
   ],

@@ -9,12 +9,15 @@ const VIEWS = ["as-drawn", "centred"];
 const WEAK = 0.5;  // a network that reads less of the test digits says so
 const canvas = element("canvas");
 
+// Language and "Look inside" are remembered for good, the chosen runs until this tab is closed. A browser may forbid both.
+const store = key => key.startsWith("run-") ? sessionStorage : localStorage;
+
 function recall(key) {
-  try { return localStorage.getItem(key); } catch { return null; }  // a browser may forbid to remember
+  try { return store(key).getItem(key); } catch { return null; }
 }
 
 function remember(key, value) {
-  try { localStorage.setItem(key, value); } catch { /* then it holds until the page is closed */ }
+  try { store(key).setItem(key, value); } catch { /* then it holds until the page is left */ }
 }
 
 // ---------------------------------------------------------------- talking to the server
@@ -28,7 +31,7 @@ class Refused extends Error {
 }
 
 async function ask(path, body) {
-  const options = {signal: AbortSignal.timeout(5000), ...body && {method: "POST", body: JSON.stringify(body)}};
+  const options = {signal: AbortSignal.timeout(10_000), ...body && {method: "POST", body: JSON.stringify(body)}};
   let response, answer;
   try {
     response = await fetch(path, options);
@@ -80,8 +83,10 @@ function latest(work) {
 // ---------------------------------------------------------------- the runs
 
 let runs = [], start = [null, null];  // as the server told them last
-const choice = ["", ""];              // a run chosen by hand for each side; "" follows `start`
+const choice = SIDES.map(side => recall(`run-${side}`) ?? "");  // a run chosen by hand; "" follows `start`
+const steps = new Map();  // run: the step at which the page saw it, and since when
 
+const isLearning = ({run, status}) => status === "running" && Date.now() - steps.get(run).since < 60_000;
 const run = side => runs.find(({run}) => run === (choice[side] || start[side]));
 const isWeak = run => typeof run?.accuracy === "number" && run.accuracy < WEAK;
 const bestRun = network => runs.filter(run => run.network === network && run.accuracy >= WEAK)
@@ -95,6 +100,7 @@ const sides = SIDES.map((name, side) => {
   const [title, select, facts, best] = ["h2", "select", "p", "button"].map(tag => box.querySelector(tag));
   const choose = chosen => {
     choice[side] = chosen;
+    remember(`run-${name}`, chosen);
     element("notice").textContent = "";
     showRuns();
     update();
@@ -120,10 +126,10 @@ function optionText({run, learning_rate, epochs, step, accuracy, data}) {
   return text("run-option", {run, facts: facts.filter(Boolean).join(text("comma"))});
 }
 
-function factsText({status, step, epochs, accuracy, images, data}) {
-  const now = {step: number(step), epochs: number(epochs ?? step)};
+function factsText(run) {
+  const {step, epochs, accuracy, images, data} = run;
   return [
-    text(status === "running" ? "run-learning" : "run-at", now),
+    text(isLearning(run) ? "run-learning" : "run-at", {step: number(step), epochs: number(epochs ?? step)}),
     typeof accuracy !== "number" ? text("run-untested") : text(images && data ? "run-reads" : "run-reads-some", {
       accuracy: percent(accuracy, 2), images: number(images ?? 0), data: dataName(data ?? ""),
     }),
@@ -138,7 +144,7 @@ function showRuns() {
     fillSelect(select, start[side] && text(`follow-${name}`, {run: start[side]}));
     select.value = choice[side];
     facts.textContent = shown ? factsText(shown) : text("no-run");
-    facts.classList.toggle("learning", shown?.status === "running");
+    facts.classList.toggle("learning", Boolean(shown && isLearning(shown)));
     best.hidden = !(isWeak(shown) && better);
     best.value = better?.run ?? "";
     best.textContent = better ? text("best", {accuracy: percent(better.accuracy, 2)}) : "";
@@ -176,6 +182,10 @@ async function followRuns() {
   try {
     ({runs, start} = await ask("/api/runs"));
     if (trouble instanceof Gone) alarm(null);
+    const isFirst = !steps.size;  // which of the runs go on is not known yet: one may have been killed
+    for (const {run, step} of runs) {
+      if (steps.get(run)?.step !== step) steps.set(run, {step, since: isFirst ? 0 : Date.now()});
+    }
     choice.forEach((chosen, side) => {
       if (!chosen || runs.some(({run}) => run === chosen)) return;
       choice[side] = "";

@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import time
+import types
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +103,7 @@ def open_page(browser, port, width=1280, height=900, languages="en", forget=True
     browser.execute_cdp_cmd("Emulation.setUserAgentOverride", agent)
     browser.get(f"http://127.0.0.1:{port}/")
     if forget:
-        browser.execute_script("localStorage.clear()")
+        browser.execute_script("localStorage.clear(); sessionStorage.clear()")
         browser.refresh()
     wait(lambda: all(text_of(browser, f"[data-side={side}] p") for side in ("left", "right")))
     return browser
@@ -338,23 +339,23 @@ def test_the_page_follows_a_run_in_training(chromium, copy, data_dir, start):
         page = open_page(chromium, process.port)
         trace(page, SEVEN, "mouse")
         wait(lambda: all(verdicts(page).values()))
-        before = verdicts(page), text_of(page, "[data-side=left] p")
-        flags = ["--logdir", copy, "--epochs", 300, "--learning_rate", 0.0005]
-        training = start(*map(str, flags), data_dir=data_dir)
-        bar = "[data-side=left][data-view=centred] [data-digit='7']"
-        seen = set()
+        training = start("--logdir", str(copy), "--learning_rate", "0.001", data_dir=data_dir)
+        steps, answers = set(), set()
 
-        def learned():
+        def learns():
             facts = text_of(page, ".run[data-side=left] p")
-            probability = page.find_element("css selector", bar).get_attribute("data-probability")
-            seen.add((facts, probability))
-            return "step 300." in facts and verdicts(page)["centred", "left"] == "7"
+            steps.update(re.findall(r"In training: step ([\d,]+) of 2,000", facts))
+            bar = ".card[data-side=left] [data-digit='7']"
+            answers.add(page.find_element("css selector", bar).get_attribute("data-probability"))
+            return (
+                len(steps) >= 3 and len(answers) >= 3 and verdicts(page)["centred", "left"] == "7"
+            )
 
-        wait(learned, seconds=120)
+        wait(learns, seconds=120)
+        training.send_signal(signal.SIGINT)
         training.communicate()
-        steps = {match for facts, _ in seen for match in re.findall(r"step (\d+) of 300", facts)}
-        assert len(steps) >= 2, (before, seen)
-        assert len({probability for _, probability in seen}) >= 3
+        last = f"Step {runs.find(copy)[0]['step']:,} of 2,000."
+        wait(lambda: last in text_of(page, ".run[data-side=left] p"))
 
 
 def test_page_says_that_the_server_has_gone_and_goes_on_when_it_is_back(chromium, logdir, data_dir):
@@ -476,7 +477,7 @@ def test_feature_maps_and_neurons_and_logits_are_the_networks_own(page, logdir):
                 shown = ink(page, selector, size) / 255 * scale
                 np.testing.assert_allclose(shown, values[:, :, kernel], atol=scale / 200)
         active, neurons, silent = map(
-            int, re.findall(r"[\d,]+", text_of(page, "#hidden .says").replace(",", ""))[:3]
+            int, re.findall(r"[\d,]+", text_of(page, "#neurons .says").replace(",", ""))[:3]
         )
         assert neurons == len(hidden) and active + silent == neurons
         # An activation below half of a byte's step is shown as none.
@@ -525,19 +526,31 @@ def test_the_inside_follows_the_pen(page):
     wait(lambda: all_of(page, look_inside_empty))
 
 
-@pytest.mark.parametrize("kernels, neurons", [(1, 1), (64, 4096)])
+@pytest.mark.parametrize("kernels, neurons", [(1, 1), (64, 100), (2, 4096)])
 def test_other_widths(chromium, tmp_path, data_dir, logdir, kernels, neurons):
     softmax = found(logdir, "softmax")["folder"]
     shutil.copytree(softmax, tmp_path / softmax.name)
-    train(tmp_path, data_dir, f"--epochs 1 --kernels {kernels} --neurons {neurons}")
+    save_untrained(tmp_path / "untrained", kernels, neurons)
     with serving(tmp_path, data_dir) as process:
         page = open_page(chromium, process.port)
         try_edge(page)
         look_inside(page)
         assert len(all_of(page, ".kernel")) == kernels
-        assert f" of {neurons:,}; " in text_of(page, "#hidden .says")
+        assert f" of {neurons:,}; " in text_of(page, "#neurons .says")
         logits = layers(weights(tmp_path, "convolutional"), picture(page, 0))[3]
         np.testing.assert_allclose(numbers(page, "#logits td:nth-child(3)"), logits, atol=6e-3)
+
+
+def save_untrained(folder, kernels, neurons):
+    """Save a convolutional network with its first, random weights, as a run without a record."""
+    widths = {"network": "convolutional", "kernels": kernels, "neurons": neurons}
+    folder.mkdir()
+    with tf.Graph().as_default(), tf.Session() as session:
+        tf.set_random_seed(1)
+        mnist.network(tf.zeros([1, 784]), types.SimpleNamespace(**widths))
+        session.run(tf.global_variables_initializer())
+        saver = tf.train.Saver(tf.trainable_variables())
+        saver.save(session, str(folder / "model.ckpt-1"), write_meta_graph=False)
 
 
 # ---------------------------------------------------------------------------- languages, and looks
