@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 
-from conftest import OFFLINE, PROJECT
+from helpers import OFFLINE, PROJECT
 
 
 def start(logdir, data_dir, *flags):
