@@ -242,8 +242,7 @@ def begin_reading(folder, generated):
 
 def holds_mnist(folder):
     """Say whether all of MNIST's files are in a folder."""
-    find = getattr(input_data, "find", None) or input_data._find
-    return all(find(str(folder), name) for name in input_data.OFFICIAL)
+    return all(input_data.find(folder, name) for name in input_data.OFFICIAL)
 
 
 # -------------------------------------------------------------------------------------- the server

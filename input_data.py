@@ -326,7 +326,7 @@ def dense_to_one_hot(labels_dense, num_classes):
 
 def _read_folder(folder, source_url):
     """Return where the digits come from and the four arrays, images of shape (n, 28, 28)."""
-    paths = {name: _find(folder, name) for name in OFFICIAL}
+    paths = {name: find(folder, name) for name in OFFICIAL}
     missing = [name for name, path in paths.items() if path is None]
     if missing:
         paths |= _download(folder, missing, source_url)
@@ -353,7 +353,9 @@ def _read_folder(folder, source_url):
     return f"the files in {folder}, which are not MNIST's official ones", arrays
 
 
-def _find(folder, name):
+def find(folder, name):
+    """Return the path of one of OFFICIAL in a folder, packed or unpacked, or None."""
+    folder = Path(folder)
     dotted = name.replace("-idx", ".idx")  # some unpacking programs spell it so
     for candidate in (name + ".gz", name, dotted + ".gz", dotted):
         if (folder / candidate).is_file():
