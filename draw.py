@@ -25,15 +25,15 @@ import threading
 from pathlib import Path
 from types import NoneType
 
-import flask
-import numpy as np
-import waitress
-from werkzeug.exceptions import HTTPException
-
 import input_data
 import mnist
 from support import runs, settings, similar, strokes
 from support.networks import LASTING, LIST_AGE, Networks, Refusal
+
+import flask
+import numpy as np
+import waitress
+from werkzeug.exceptions import HTTPException
 
 HERE = Path(__file__).resolve().parent
 SOFTMAX = ["--network", "softmax", "--learning_rate", "0.001", "--epochs", "3000"]  # reads 92%
