@@ -16,7 +16,6 @@ from support import terminal
 
 import pooch
 from requests import exceptions
-from tqdm import tqdm
 
 ANSWER_WITHIN = 3  # seconds: name lookup, connection, redirects and the answer's headers together
 CONNECT_TIMEOUT = 1.4  # seconds for one address; a lost first packet is sent again after one second
@@ -208,15 +207,12 @@ def _wait(request, bar):
 
 
 def _bar(url):
-    error = terminal._Patient()
-    bar = tqdm(
+    bar = terminal.bar(
         desc=url.rpartition("/")[2],
-        file=error,
         unit="B",
         unit_scale=True,
         delay=1e-6,  # off the screen until something arrives
-        mininterval=0.1 if error.isatty() else 10,  # keeps a log file short
-        ascii=True if os.name == "nt" else None,  # Chinese fonts there draw blocks double
+        mininterval=0.1 if terminal.is_watched() else 10,  # keeps a log file short
     )
     bar.delay = 0  # but shown at its end, however quick that comes
     return bar

@@ -5,9 +5,9 @@ import hashlib
 import struct
 from pathlib import Path
 
-import numpy as np
-
 import input_data
+
+import numpy as np
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = NAMES = list(input_data.OFFICIAL)
 

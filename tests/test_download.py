@@ -19,13 +19,14 @@ import threading
 import urllib.parse
 from pathlib import Path
 
-import pytest
-from http_server import serve
-from small_mnist import NAMES, digests, small_set, write
-from tqdm import tqdm
-
 import input_data
 from support import mirrors
+
+import pytest
+from tqdm import tqdm
+
+from http_server import serve
+from small_mnist import NAMES, digests, small_set, write
 
 ROOT = Path(input_data.__file__).resolve().parent
 MIRRORS = list(input_data.MIRRORS)  # before a fixture replaces them

@@ -8,10 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from support import generated_digits
+
 import numpy as np
 import pytest
-
-from support import generated_digits
 
 ROOT = Path(generated_digits.__file__).resolve().parents[1]
 

@@ -14,10 +14,14 @@ import tracemalloc
 import types
 from pathlib import Path
 
+import input_data
+from support import terminal
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from small_mnist import (
     NAMES,
     TEST_IMAGES,
@@ -30,9 +34,6 @@ from small_mnist import (
     small_set,
     write,
 )
-
-import input_data
-from support import terminal
 
 ROOT = Path(input_data.__file__).resolve().parent
 WAY_OUT = "delete it to download it again"
