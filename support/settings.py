@@ -94,6 +94,8 @@ def _is_folder_or_free(path):
 
 def _is_writable(path):
     try:
+        if set(_PATTERNS) & set(path.as_posix()):
+            return False
         str(path).encode()  # TensorFlow knows no names that are not text
         path.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path).close()
@@ -103,6 +105,8 @@ def _is_writable(path):
 
 
 _FOLDERS = ["data_dir", "logdir"]
+# TensorFlow takes these for patterns: it would not find what it has saved in such a folder.
+_PATTERNS = "*?[" if os.name == "nt" else "*?[\\"
 # What each setting must be, in words, and the test of it.
 _RULES = {
     "learning_rate": ("a number above 0 and below 1e38, such as 0.0001", _is_rate),
@@ -114,7 +118,10 @@ _RULES = {
         lambda value: value is None or _is_whole(value, 0, 2**32 - 1),
     ),
     "data_dir": ("a folder", _is_folder_or_free),
-    "logdir": ("a folder that can be written to, whose name is text", _is_writable),
+    "logdir": (
+        f"a folder that can be written to, whose path is text without {' '.join(_PATTERNS)}",
+        _is_writable,
+    ),
     "points": ("a whole number of points, 1 or more", _is_whole),
     "kernels": ("a whole number of kernels, 1 or more", _is_whole),
     "neurons": ("a whole number of neurons, 1 or more", _is_whole),

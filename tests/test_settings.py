@@ -28,6 +28,7 @@ BAD = (
     + [("NETWORK", value) for value in ["perceptron", "", 3]]
     + [("SEED", value) for value in [-1, 2**32, 0.5, "lucky", True]]
     + [("LOGDIR", value) for value in ["", __file__, f"{__file__}/runs", "no text: \udcff"]]
+    + [("LOGDIR", value) for value in ["a*", "a?", "[a]", "D:\\a"]]
     + [("DATA_DIR", value) for value in ["", __file__]]
 )
 NO_TEXT = [("POINTS", 0), ("POINTS", None), ("EPOCHS", None), ("LEARNING_RATE", None)]
@@ -129,11 +130,17 @@ def test_relative_paths(constants, tmp_path):
     assert settings.data_dir.resolve() == tmp_path / "data"
 
 
-@pytest.mark.parametrize("name", ["7", "1e5", "None", "数字", "[x]", "a b", "100%"])
+@pytest.mark.parametrize("name", ["7", "1e5", "None", "数字", "a b", "100%", "a]{b}!"])
 def test_folders_may_have_any_name(constants, tmp_path, name):
     settings = read_settings(constants, ["--logdir", name, "--data_dir", name])
     assert settings.logdir.absolute() == settings.data_dir.absolute() == tmp_path / "here" / name
     assert (tmp_path / "here" / name).is_dir()
+
+
+def test_data_may_lie_where_a_pattern_would_match(constants, tmp_path):
+    (tmp_path / "here" / "[x]*?").mkdir()
+    settings = read_settings(constants, ["--data_dir", "[x]*?"])
+    assert settings.data_dir.absolute() == tmp_path / "here" / "[x]*?"
 
 
 def test_home(constants, tmp_path):
