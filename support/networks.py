@@ -9,10 +9,10 @@ import threading
 import time
 import types
 
-import numpy as np
-
 from support import runs, settings, tensorflow1, terminal
 from support.tensorflow1 import tf
+
+import numpy as np
 
 LIST_AGE = 1  # seconds; drawings come faster than runs, and do with a list of runs that is so old
 KEPT = 6  # networks in memory, those that were asked last
