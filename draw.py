@@ -7,10 +7,6 @@ The page is draw.html and the files that it names. This file answers the page, a
 README tells how they ask.
 """
 
-from support import terminal  # first: from here on Ctrl-C ends the imports without a traceback
-
-# isort: split
-
 import base64
 import concurrent.futures
 import errno
@@ -27,7 +23,7 @@ from types import NoneType
 
 import input_data
 import mnist
-from support import runs, settings, similar, strokes
+from support import runs, settings, similar, strokes, terminal
 from support.networks import LASTING, LIST_AGE, Networks, Refusal
 
 import flask

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 
-from helpers import OFFLINE, PROJECT
+from helpers import OFFLINE, PROJECT, heed_signals
 
 
 def start(logdir, data_dir, *flags):
@@ -18,6 +18,7 @@ def start(logdir, data_dir, *flags):
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | OFFLINE,
+        preexec_fn=heed_signals,
     )
 
 

@@ -10,13 +10,13 @@ training digit. Then, for all runs, how often a 1 at the edge, as the page draws
 import argparse
 from pathlib import Path
 
-import numpy as np
-
 import input_data
 import mnist
 from support import similar, strokes
 from support.networks import Networks
 from support.settings import NETWORKS
+
+import numpy as np
 
 PROJECT = Path(__file__).resolve().parent.parent
 SHIFTS = range(9)  # pixels; shifted by 8, four of five digits lose ink over the border

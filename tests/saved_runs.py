@@ -2,9 +2,11 @@
 
 import json
 
+from support.tensorflow1 import tf
+
 import numpy as np
 
-from support.tensorflow1 import tf
+from helpers import numpy_layers
 
 RECORD = {
     "status": "finished",
@@ -56,18 +58,10 @@ def save(folder, step, weights, **record):
 
 
 def forward(weights, images):
-    """Compute a network's layers with NumPy: images, (n, 784), to {name: float64 array}."""
-    weights = {name: values.astype(np.float64) for name, values in weights.items()}
+    """Compute what comes out of a network's layers with NumPy: images, (n, 784), to arrays."""
     if "fc/Weights" in weights:
         return {"logits": images @ weights["fc/Weights"] + weights["fc/Biases"]}
-    padded = np.pad(images.reshape(-1, 28, 28), [(0, 0), (2, 2), (2, 2)])
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (5, 5), axis=(1, 2))
-    sums = np.einsum("nrcij,ijk->nrck", windows, weights["conv/Weights"][:, :, 0])
-    conv = np.maximum(sums + weights["conv/Biases"], 0)
-    pooled = conv.reshape(len(conv), 14, 2, 14, 2, -1).max(axis=(2, 4))
-    flat = pooled.reshape(len(conv), -1)
-    hidden = np.maximum(flat @ weights["fc1/Weights"] + weights["fc1/Biases"], 0)
-    logits = hidden @ weights["fc2/Weights"] + weights["fc2/Biases"]
+    conv, _, hidden, logits = numpy_layers(weights, images)
     return {"conv": conv, "hidden": hidden, "logits": logits}
 
 

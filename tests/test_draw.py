@@ -18,32 +18,25 @@ import sys
 import threading
 import types
 
-import numpy as np
-import pytest
-import saved_runs
-from draw_server import serving, start
-from hypothesis import given, settings, strategies
-
-import draw
 import input_data
 import mnist
 from support import networks, runs, similar, terminal
 from support.settings import read_settings
 from support.tensorflow1 import tf
 
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies
+
+import draw
+import saved_runs
+from draw_server import serving, start
+
 EVALUATE = "/api/mnist/evaluate"
 DIGITS = [str(digit) for digit in range(10)]
 SEVEN = [[[90, 70], [190, 70], [130, 220]], [[100, 140], [180, 140]]]
 LEFT, RIGHT, WIDE = "lr=0.001,epochs=100", "lr=0.001,epochs=100,softmax", "deeper/kernels=7"
 BLANK = json.dumps([0] * 784)
-
-
-@pytest.fixture
-def dice():
-    """Random numbers whose seed is printed where the test fails."""
-    seed = random.randrange(10**6)
-    print(f"seed {seed}")
-    return random.Random(seed)
 
 
 @pytest.fixture(scope="session")
@@ -1098,8 +1091,8 @@ def resident_megabytes(process):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux tells how much memory a process takes")
-@pytest.mark.parametrize("times", [400, pytest.param(10_000, marks=pytest.mark.slow)])
-def test_hostile_requests_and_fifty_slow_ones(logdir, data_dir, dice, times):
+def test_hostile_requests_and_fifty_slow_ones(logdir, data_dir, dice, often):
+    times = often(400, 10_000)
     over, answered = threading.Event(), []
 
     def be_slow(port):

@@ -1,11 +1,11 @@
 """From pen lines to pictures: placed as drawn, or as MNIST's authors placed their digits."""
 
+import input_data
+from support import strokes
+
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies
-
-import input_data
-from support import strokes
 
 NUMBERS = strategies.integers(0, strokes.PAPER)
 STROKE = strategies.lists(strategies.lists(NUMBERS, min_size=2, max_size=2), min_size=1, max_size=8)
