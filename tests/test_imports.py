@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+
 from helpers import PROJECT, heed_signals
 
 NOTICE = "import os; os.write(2, b'a notice that tells why\\n')\n"

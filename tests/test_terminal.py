@@ -16,6 +16,7 @@ import threading
 from support import terminal
 
 import pytest
+
 from helpers import heed_signals, wait_for
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
