@@ -74,8 +74,8 @@ def _write(stream, text):
         try:
             stream.write(text)
         except UnicodeEncodeError:  # a console that cannot show a character of a folder's name
-            encoding = stream.encoding or "ascii"
-            stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+            shown = text.encode(stream.encoding, "backslashreplace")
+            stream.write(shown.decode(stream.encoding))
         stream.flush()
 
 

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from helpers import OFFLINE, PROJECT, heed_signals, run_folders, wait_for
 
 nbformat = pytest.importorskip("nbformat", reason="needs notebooks: pip install nbclient ipykernel")
@@ -14,7 +15,7 @@ nbclient = pytest.importorskip("nbclient", reason="needs notebooks: pip install 
 
 
 class Kernel:
-    """A kernel in a folder of its own: `run` a cell, `interrupt` it."""
+    """A kernel in a folder of its own."""
 
     def __init__(self, client):
         self.client, self.cells = client, client.nb.cells
@@ -32,15 +33,19 @@ class Kernel:
         shown = [output.data.get("text/html") for output in outputs if "data" in output]
         return *streams, errors, shown
 
-    def interrupt(self):
-        """Do what the button with the square does."""
-        os.killpg(os.getpgid(self.pid), signal.SIGINT)
-
     def run_and_interrupt(self, code, when):
-        """Run a cell and interrupt it at the time that the question `when` is answered."""
-        thread = threading.Thread(target=lambda: wait_for(when, 120) and self.interrupt())
+        """Run a cell and interrupt it as soon as the question `when` is answered."""
+        ended = threading.Event()
+
+        def interrupt():
+            wait_for(lambda: ended.is_set() or when())
+            if not ended.is_set():
+                os.killpg(os.getpgid(self.pid), signal.SIGINT)  # as the square button does
+
+        thread = threading.Thread(target=interrupt)
         thread.start()
         answer = self.run(code)
+        ended.set()
         thread.join()
         return answer
 

@@ -16,6 +16,7 @@ import threading
 from support import terminal
 
 import pytest
+
 from helpers import heed_signals, wait_for
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
@@ -261,7 +262,8 @@ def shown_by_bar(monkeypatch, steps=200, encoding="utf-8", watched=False):
     screen = show_on(monkeypatch, "stderr", encoding)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: watched, raising=False)
     with terminal.progress_bar(steps) as bar:
-        bar.mininterval = 0  # else it would depend on the machine's speed how often it is drawn
+        if terminal.is_watched():  # else it would depend on the machine's speed
+            bar.mininterval = 0
         for _ in range(steps):
             bar.set_postfix_str("loss 0.5", refresh=False)
             bar.update()
@@ -272,7 +274,7 @@ def shown_by_bar(monkeypatch, steps=200, encoding="utf-8", watched=False):
 def test_bar_in_a_file_stays_short(monkeypatch, steps):
     monkeypatch.delenv("PYCHARM_HOSTED", raising=False)
     written = shown_by_bar(monkeypatch, steps).split("\r")[1:]
-    assert min(steps, 2) <= len(written) <= 4
+    assert min(steps, 2) <= len(written) <= 3
     assert re.fullmatch(r"100%\|█+\| (\d+)/\1 \[.*, loss 0.5\]\n", written[-1])
     assert len({len(line.strip("\n")) for line in written}) == 1 and len(written[0]) == 100
 
@@ -293,7 +295,7 @@ def test_bar_lives_where_it_is_watched(monkeypatch):
         assert shown_by_bar(notebook).count("\r") > 100
     with monkeypatch.context() as idle:  # it says that it is a terminal, and ignores "\r"
         idle.setitem(sys.modules, "idlelib", terminal)
-        assert shown_by_bar(idle, watched=True).count("\r") <= 4
+        assert shown_by_bar(idle, watched=True).count("\r") <= 3
     monkeypatch.setattr(sys, "stderr", None)
     assert not terminal.is_watched()
 
