@@ -11,12 +11,13 @@ import shutil
 import signal
 from types import SimpleNamespace
 
+from support import runs, terminal
+from support.tensorflow1 import tf
+
 import numpy as np
 import pytest
 
 from helpers import run_folders
-from support import runs, terminal
-from support.tensorflow1 import tf
 
 IMAGES, TEST_IMAGES = 1000, 800
 
