@@ -579,11 +579,10 @@ def measure(plan, parts):
 
 
 def machine():
-    """The processor, its cores, the system, and the versions of what was measured."""
+    """Name the processor, its cores, the system, and the versions of what was measured."""
     model = platform.processor() or platform.machine()
-    with contextlib.suppress(
-        OSError, TypeError
-    ):  # Linux has this file, but not on every processor this line
+    # Linux has this file, but not on every processor this line.
+    with contextlib.suppress(OSError, TypeError):
         model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())[1]
     versions = [
         f"{package} {metadata.version(package)}"
@@ -595,7 +594,7 @@ def machine():
 
 
 def markdown(report):
-    """The report as a table, which README.md has taken over with some of its words changed."""
+    """Return the report as a table, as tests/README.md has it with some of its words changed."""
 
     def number(value):
         return f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}"
