@@ -1,14 +1,15 @@
-"""Measure what the lesson costs, and what its user would take in its place; print a table, and write it as JSON.
+"""Measure what the lesson costs, and what its user would take in its place; print a table.
 
     python tests/benchmark.py              # about half an hour on two cores
     python tests/benchmark.py --quick      # under two: fewer steps and repetitions
 
-Whatever is compared takes turns, and each ratio is taken between neighbours in time, so that what else the machine does
-falls on both alike. Each contender is a process of its own, since the threads of two frameworks in one process disturb
-each other; while one computes, the others wait for a line of input. All compute on the processor, GPUs are left out.
+Whatever is compared takes turns, and each ratio is taken between neighbours in time, so that what
+else the machine does falls on both alike. Each contender is a process of its own, since the threads
+of two frameworks in one process disturb each other; while one computes, the others wait for a line
+of input. All compute on the processor, GPUs are left out. The figures are also written as JSON.
 
-The digits are MNIST if the environment variable MNIST_DATA names the folder of its four files, else generated ones.
-PyTorch takes part where it is installed (pip install torch).
+The digits are MNIST if the environment variable MNIST_DATA names the folder of its four files, else
+generated ones. PyTorch takes part where it is installed (pip install torch).
 """
 
 import argparse
@@ -16,13 +17,11 @@ import collections
 import concurrent.futures
 import contextlib
 import functools
-import glob
 import http.client
 import itertools
 import json
 import math
 import os
-import pathlib
 import platform
 import re
 import runpy
@@ -33,30 +32,29 @@ import sys
 import tempfile
 import time
 from importlib import metadata, util
+from pathlib import Path
 
-PROJECT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT))
+from helpers import OFFLINE, PROJECT
+
+sys.path.append(str(PROJECT))  # Python looks beside this file only
 
 import input_data
 from support import terminal
+from support.settings import Parser, read_settings
 
-LEARNING_RATE, BATCH_SIZE = 0.0001, 100
-IMPORT = "import tensorflow, time; print(2 * [time.monotonic()])"
+BATCH_SIZE = 100
+IMPORT = "import tensorflow, time; print([time.monotonic(), time.monotonic(), 1])"
 REAL = bool(os.environ.get("MNIST_DATA"))
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-# Behind this proxy no mirror of MNIST answers: how fast the network is must not show in the figures.
-ENVIRONMENT = {
-    "https_proxy": "http://127.0.0.1:9",
-    "HTTPS_PROXY": "http://127.0.0.1:9",
-    "no_proxy": "",
-    "NO_PROXY": "",
+# How fast the network is must not show in the figures.
+ENVIRONMENT = OFFLINE | {
     "CUDA_VISIBLE_DEVICES": "-1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "PYTHONUNBUFFERED": "1",
 }
 
 Run = collections.namedtuple("Run", "seconds start step megabytes")
-# How much is measured; the part "step" is `rounds` rounds of `steps` steps, "draw" is `serves` rounds of `requests`.
+# How much is measured: "step" is `rounds` rounds of `steps` steps, "draw" `serves` of `requests`.
 Plan = collections.namedtuple(
     "Plan", "rounds steps runs run_steps tutorial_steps long_steps reads serves requests"
 )
@@ -64,26 +62,32 @@ FULL = Plan(11, 100, 3, 2000, 1000, 20000, 5, 7, 300)
 QUICK = Plan(3, 20, 1, 200, 20, 400, 1, 2, 50)
 
 
-# ------------------------------------------------------------------------------------------------ contenders
-# Each returns a function that does its work so many times. A training step is the same work for all: the layers of
-# mnist.py, weights from a normal distribution of deviation 0.1 cut off at 0.2, biases of 0.1, shuffled batches from
-# float32 images in memory, Adam with epsilon 1e-8, a thread for each core. What differs: PyTorch adds epsilon after
-# it has corrected Adam's averages, the others before; and each call of `fit` takes up to 80 ms to begin, 0.4 ms a step.
+# --------------------------------------------------------------------------------------- contenders
+# Each returns a function that does its work so many times. A training step is the same work for
+# all: the layers of mnist.py, weights from a normal distribution of deviation 0.1 cut off at 0.2,
+# biases of 0.1, shuffled batches from float32 images in memory, Adam with epsilon 1e-8, a thread
+# for each core. What differs: PyTorch adds epsilon after it has corrected Adam's averages, the
+# others before; and each call of `fit` takes up to 80 ms to begin, 0.4 ms a step.
 
 
 def read(data_dir, fake_data=not REAL):
     return input_data.read_data_sets(data_dir, fake_data=fake_data, validation_size=0)
 
 
-def ours(data_dir):
-    """The lesson's graph as it is: no accuracy, curves or histograms."""
+def build():
+    """Return TensorFlow, a session and the lesson's graph in it, with its first weights."""
     import mnist
 
-    data = read(data_dir).train
     with mnist.tf.Graph().as_default():
-        model = mnist.build("convolutional", LEARNING_RATE)
+        model = mnist.build(read_settings(vars(mnist), ["--logdir", tempfile.mkdtemp()]))
         session = mnist.tf.Session()
         session.run(mnist.tf.global_variables_initializer())
+    return mnist.tf, session, model
+
+
+def ours(data_dir):
+    """Train the lesson's graph: no accuracy, curves or histograms."""
+    data, (_, session, model) = read(data_dir).train, build()
 
     def train(steps):
         for _ in range(steps):
@@ -94,9 +98,10 @@ def ours(data_dir):
 
 
 def keras(data_dir, onednn=False):
-    """Keras's `fit` with its defaults; on request with the kernels that mnist.py switches on.
+    """Train by Keras's `fit` as it is; on request with the kernels that mnist.py switches on.
 
-    Where the processor has AVX-512's instructions for neural networks, TensorFlow switches them on by itself.
+    Where the processor has AVX-512's instructions for neural networks, TensorFlow switches them on
+    by itself.
     """
     if onednn:
         os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
@@ -120,7 +125,7 @@ def keras(data_dir, onednn=False):
         ]
     )
     model.compile(
-        keras.optimizers.Adam(LEARNING_RATE, epsilon=1e-8),
+        keras.optimizers.Adam(0.0001, epsilon=1e-8),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
     return lambda steps: model.fit(
@@ -132,7 +137,7 @@ def keras(data_dir, onednn=False):
 
 
 def pytorch(data_dir, best):
-    """PyTorch as its tutorials write it; at its best also with fused Adam, channels last and batches by index."""
+    """Train by PyTorch as its tutorials do; at its `best` also by its faster parts."""
     import torch
 
     torch.set_num_threads(CORES)
@@ -152,7 +157,7 @@ def pytorch(data_dir, best):
         torch.nn.init.trunc_normal_(layer.weight, std=0.1, a=-0.2, b=0.2)
         torch.nn.init.constant_(layer.bias, 0.1)
     loss_function = torch.nn.CrossEntropyLoss()
-    optimizer = torch.optim.Adam(model.parameters(), LEARNING_RATE, fused=best or None)
+    optimizer = torch.optim.Adam(model.parameters(), 0.0001, fused=best or None)
     loader = torch.utils.data.DataLoader(
         torch.utils.data.TensorDataset(images, labels), BATCH_SIZE, shuffle=True
     )
@@ -176,7 +181,7 @@ def pytorch(data_dir, best):
 
 
 def reader(folder, fake_data):
-    """Reading the data sets in a folder, which are there already; where it is None, each time in a new one."""
+    """Read the data sets in a folder, which are there already; None: each time in a new one."""
     if folder:
         read(folder, fake_data)
     return lambda times: [read(folder or tempfile.mkdtemp(), fake_data) for _ in range(times)]
@@ -197,7 +202,7 @@ READERS = {
 
 
 def serve(name, data_dir):
-    """Be a contender: for each number in the input do the work so many times, and print the seconds that it took."""
+    """Be a contender: for each number in the input work so many times, and print the seconds."""
     answers, sys.stdout = sys.stdout, sys.stderr
     work = (TRAINERS | READERS)[name](data_dir)
     for line in sys.stdin:
@@ -206,38 +211,38 @@ def serve(name, data_dir):
         print(time.perf_counter() - began, file=answers)
 
 
-# ------------------------------------------------------------------------------------------------ whole runs
-# Processes from their start to their end. Their last line says when the first and the last step began.
+# --------------------------------------------------------------------------------------- whole runs
+# Processes from their start to their end. Their last line says when the first and the last step
+# began, and how many steps lie between.
 
 
 def lesson(*flags):
-    """Be `python mnist.py`, and look at the clock whenever it takes a batch."""
+    """Be `python mnist.py`, and look at the clock whenever it takes a batch to train on."""
     clock, next_batch = [], input_data.DataSet.next_batch
 
-    def timed_next_batch(*arguments):
-        clock.append(time.monotonic())
-        return next_batch(*arguments)
+    def timed_next_batch(self, size, *others):
+        if size == BATCH_SIZE:  # tests take 500
+            clock.append(time.monotonic())
+        return next_batch(self, size, *others)
 
     input_data.DataSet.next_batch = timed_next_batch
     sys.argv = ["mnist.py", *flags]
-    runpy.run_path(str(PROJECT / "mnist.py"), run_name="__main__")
-    print(json.dumps([clock[0], clock[-1]]))
+    try:
+        runpy.run_path(str(PROJECT / "mnist.py"), run_name="__main__")
+    finally:
+        print(json.dumps([clock[0], clock[-1], len(clock) - 1]))
 
 
 def tutorial(data_dir, steps):
-    """Be the lesson's graph, logged as TensorFlow's tutorial of 2017 logged its own, but without its checkpoints.
+    """Be the lesson's graph, logged as TensorFlow's tutorial of 2017 did, without checkpoints.
 
-    Every five steps the batch goes through the network once more, for the accuracy, the histograms of all weights,
-    biases and activations, and three pictures of the input.
+    Every five steps the batch goes through the network once more, for the accuracy, the histograms
+    of all weights, biases and activations, and three pictures of the input.
     """
-    import mnist
-
-    tf, data = mnist.tf, read(data_dir).train
-    with tf.Graph().as_default() as graph, tf.Session() as session:
-        model = mnist.build("convolutional", LEARNING_RATE)
-        activations = [
-            operation.outputs[0] for operation in graph.get_operations() if operation.type == "Relu"
-        ]
+    data, (tf, session, model) = read(data_dir).train, build()
+    with session.graph.as_default():
+        operations = session.graph.get_operations()
+        activations = [made.outputs[0] for made in operations if made.type == "Relu"]
         shown = [*tf.trainable_variables(), *activations, model.logits]
         summary = tf.summary.merge(
             [tf.summary.histogram(tensor.op.name, tensor) for tensor in shown]
@@ -247,21 +252,23 @@ def tutorial(data_dir, steps):
                 tf.summary.image("input", tf.reshape(model.images, [-1, 28, 28, 1]), max_outputs=3),
             ]
         )
-        session.run(tf.global_variables_initializer())
-        with tf.summary.FileWriter(tempfile.mkdtemp(), graph) as writer:
-            first = time.monotonic()
-            for step in range(int(steps)):
-                images, labels = data.next_batch(BATCH_SIZE)
-                batch = {model.images: images, model.labels: labels}
-                if step % 5 == 0:
-                    _, event = session.run([model.accuracy, summary], batch)
-                    writer.add_summary(event, step)
-                session.run(model.train_step, batch)
-    print(json.dumps([first, time.monotonic()]))
+    with tf.summary.FileWriter(tempfile.mkdtemp(), session.graph) as writer:
+        first = time.monotonic()
+        for step in range(int(steps)):
+            images, labels = data.next_batch(BATCH_SIZE)
+            batch = {model.images: images, model.labels: labels}
+            if step % 5 == 0:
+                _, event = session.run([model.accuracy, summary], batch)
+                writer.add_summary(event, step)
+            session.run(model.train_step, batch)
+    print(json.dumps([first, time.monotonic(), int(steps)]))
 
 
-def whole_run(*arguments, steps=2):
-    """Run Python with the arguments; returns seconds in all, until the first step and for a step, and megabytes."""
+def whole_run(*arguments):
+    """Run Python with these arguments.
+
+    Returns the seconds in all, until the first step and for a step, and the megabytes of memory.
+    """
     began = time.monotonic()
     with process(*arguments) as child:
         printed, megabytes = child.stdout.read().splitlines(), math.nan
@@ -272,28 +279,22 @@ def whole_run(*arguments, steps=2):
         if child.wait():
             fail(child)
     seconds = time.monotonic() - began
-    first, last = json.loads(printed[-1])
-    return Run(seconds, first - began, (last - first) / (steps - 1), megabytes)
+    first, last, steps = json.loads(printed[-1])
+    return Run(seconds, first - began, (last - first) / steps, megabytes)
 
 
 def default_run(setup, steps):
-    """The lesson with its defaults, but for the number of steps and the folders."""
-    return whole_run(
-        __file__,
-        "--lesson",
-        f"--data_dir={setup.data_dir}",
-        f"--logdir={setup.logdir}",
-        f"--epochs={steps}",
-        steps=steps,
-    )
+    """Run the lesson with its defaults, but for the number of steps and the folders."""
+    folders = [f"--data_dir={setup.data_dir}", f"--logdir={setup.logdir}"]
+    return whole_run(__file__, "--lesson", *folders, f"--epochs={steps}")
 
 
-# ------------------------------------------------------------------------------------------------ processes
+# ---------------------------------------------------------------------------------------- processes
 
 
 @contextlib.contextmanager
 def process(*arguments, **pipes):
-    """A Python process that does not outlive the `with` block."""
+    """Start Python; it does not outlive the `with` block."""
     command = [sys.executable, *map(str, arguments)]
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE} | pipes
     with tempfile.TemporaryFile("w+") as errors:
@@ -309,7 +310,7 @@ def process(*arguments, **pipes):
 
 
 def fail(child):
-    """End the benchmark because a process has ended, with the last line of what it had to say."""
+    """End the benchmark as a process has ended, with the last line of what it had to say."""
     child.errors.seek(0)
     reason = (child.errors.read().strip() or "it gave no reason").splitlines()[-1]
     sys.exit(f"`{' '.join(child.args)}` ended with status {child.wait()}: {reason}")
@@ -322,7 +323,7 @@ def ask(contender, times):
 
 
 def take_turns(setup, names, rounds, times):
-    """Let contenders work in turns, each so many times in a round; returns by name the seconds for one time."""
+    """Let contenders work in turns, so many times a round; return by name the seconds for one."""
     new = [name for name in names if name not in setup.running]
     for name in new:
         contender = process(__file__, "--contender", name, setup.data_dir, stdin=subprocess.PIPE)
@@ -336,11 +337,11 @@ def take_turns(setup, names, rounds, times):
     return seconds
 
 
-# ------------------------------------------------------------------------------------------------ the table's rows
+# --------------------------------------------------------------------------------- the table's rows
 
 
 def row(what, unit, values, of=None, ratios=((), ())):
-    """A row: the values measured, and what two lists of neighbouring measurements compare. Times are in seconds."""
+    """Make a row of values measured, in seconds, and of what two lists of neighbours compare."""
 
     def spread(all):
         return (
@@ -355,12 +356,12 @@ def row(what, unit, values, of=None, ratios=((), ())):
         "unit": unit,
         "value": spread(values),
         "of": of,
-        "ratio": spread([above / below for above, below in zip(*ratios)]),
+        "ratio": spread([above / below for above, below in zip(*ratios, strict=True)]),
     }
 
 
 def step_rows(setup):
-    """a bare training step, here and elsewhere"""
+    """A bare training step, here and elsewhere."""
     ours, *peers = TRAINERS
     names = [name for name in TRAINERS if util.find_spec("torch") or not name.startswith("PyTorch")]
     seconds = take_turns(setup, names, setup.plan.rounds, setup.plan.steps)
@@ -377,9 +378,12 @@ def step_rows(setup):
 
 
 def run_rows(setup):
-    """a whole run: against its bare steps and the tutorial's way to log, its start, memory, and what it writes"""
+    """A whole run: against its bare steps and the tutorial's logging, its start, memory, files."""
     n, few = setup.plan.run_steps, setup.plan.tutorial_steps
-    bare_step = lambda: take_turns(setup, ["this project"], 1, n // 4)["this project"][0]
+
+    def bare_step():
+        return take_turns(setup, ["this project"], 1, n // 4)["this project"][0]
+
     runs, theirs, imports, bare = setup.short_runs, [], [], []
     for _ in range(setup.plan.runs):
         imports.append(whole_run("-c", IMPORT).start)
@@ -388,7 +392,7 @@ def run_rows(setup):
         bare.append((before + bare_step()) / 2)
         theirs.append(whole_run(__file__, "--tutorial", setup.data_dir, few))
     seconds, starts = [run.seconds for run in runs], [run.start for run in runs]
-    least = [run.start + n * step for run, step in zip(runs, bare)]
+    least = [run.start + n * step for run, step in zip(runs, bare, strict=True)]
     tutorials = [run.start + (run.seconds - run.start) * n / few for run in theirs]
     yield row(
         f"a whole run of {n:,} steps",
@@ -410,14 +414,10 @@ def run_rows(setup):
     yield row(
         "the former beyond the latter",
         "s",
-        [start - alone for start, alone in zip(starts, imports)],
+        [start - alone for start, alone in zip(starts, imports, strict=True)],
     )
     yield row(f"peak memory of a whole run of {n:,} steps", "MB", [run.megabytes for run in runs])
-    logged = [
-        logged_bytes(folder)
-        for folder in glob.glob(f"{setup.logdir}/*")
-        if f",epochs={n}," in f"{folder},"
-    ]
+    logged = [logged_bytes(folder) for folder in Path(setup.logdir).glob(f"*epochs={n}*")]
     yield row(
         f"logged per 1,000 of {n:,} steps, without pictures",
         "kB",
@@ -429,18 +429,17 @@ def run_rows(setup):
 
 
 def logged_bytes(folder):
-    """How many bytes the event files of a run hold without pictures, and how many the pictures take."""
+    """Count the bytes of a run's event files without their pictures, and those of the pictures."""
     from tensorboard.compat.proto import event_pb2
 
     others = pictures = 0
-    for path in glob.glob(f"{glob.escape(folder)}/*/events.*"):
-        with open(path, "rb") as file:
+    for path in folder.glob("*/events.*"):
+        with path.open("rb") as file:
             while length := file.read(8):
                 file.read(4)  # a checksum; another follows the event
                 event = event_pb2.Event.FromString(file.read(int.from_bytes(length, "little")))
-                size = sum(
-                    value.ByteSize() for value in event.summary.value if value.HasField("image")
-                )
+                values = [value for value in event.summary.value if value.HasField("image")]
+                size = sum(value.ByteSize() for value in values)
                 pictures, others = pictures + size, others - size
                 file.read(4)
             others += file.tell()
@@ -448,7 +447,7 @@ def logged_bytes(folder):
 
 
 def long_rows(setup):
-    """whether a step stays as fast, and memory as small, in a long run"""
+    """Whether a step stays as fast, and memory as small, in a long run."""
     short, long = setup.plan.run_steps, setup.plan.long_steps
     neighbours = setup.short_runs[-1:] or [default_run(setup, short)]
     stretched = default_run(setup, long)
@@ -474,7 +473,7 @@ def long_rows(setup):
 
 
 def read_rows(setup):
-    """reading the data sets"""
+    """Reading the data sets."""
     seconds = take_turns(
         setup, [name for name in READERS if REAL or name != "MNIST"], setup.plan.reads, 1
     )
@@ -488,19 +487,24 @@ def read_rows(setup):
 
 
 def draw_rows(setup):
-    """how long draw.py takes to answer one client, and each of eight that ask at once"""
-    if not glob.glob(f"{setup.logdir}/convolutional,*"):
+    """How long draw.py takes to answer: one client, each of eight at once, a look inside."""
+    if not list(Path(setup.logdir).glob("*/model.ckpt-*")):
         default_run(setup, 100)
+    folders = ["--logdir", setup.logdir, "--data_dir", setup.data_dir]
+    picture = [place % 28 / 28 if place % 5 == 0 else 0 for place in range(784)]
     times = {1: [], 8: []}
-    with process(
-        PROJECT / "draw.py", "--logdir", setup.logdir, "--data_dir", setup.data_dir, "--port", 0
-    ) as server:
+    with process(PROJECT / "draw.py", *folders, "--port", 0) as server:
         address = next((line for line in server.stdout if "http://" in line), None) or fail(server)
         port = int(re.search(r"http://[^ /]+:(\d+)/", address)[1])
+        evaluate = functools.partial(ask_draw, port, "/api/mnist/evaluate", picture)
         for _, (clients, rounds) in itertools.product(range(setup.plan.serves), times.items()):
             with concurrent.futures.ThreadPoolExecutor(clients) as threads:
-                answers = threads.map(ask_draw, [port] * clients, [setup.plan.requests] * clients)
+                answers = threads.map(evaluate, [setup.plan.requests] * clients)
                 rounds.append(statistics.quantiles(sum(answers, []), n=100))
+        inside = {"image": picture, "run": get(port, "/api/runs")["start"][0]}
+        look = functools.partial(ask_draw, port, "/api/inside", inside)
+        look(setup.plan.requests)  # meanwhile it reads the digits that the network learned from
+        looks = [statistics.median(look(setup.plan.requests)) for _ in range(setup.plan.serves)]
     for clients, rounds in times.items():
         for percentile, what in (50, "median"), (99, "99th percentile"):
             yield row(
@@ -508,21 +512,23 @@ def draw_rows(setup):
                 "ms",
                 [percentiles[percentile - 1] for percentiles in rounds],
             )
+    yield row("a look inside the network in draw.py, median", "ms", looks)
 
 
-def ask_draw(port, times):
-    """Be a client that sends one picture after the other; returns the seconds until each answer."""
-    picture, seconds = (
-        json.dumps([place % 28 / 28 if place % 5 == 0 else 0 for place in range(784)]),
-        [],
-    )
-    with contextlib.closing(
-        http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    ) as connection:
+def get(port, path):
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as server:
+        server.request("GET", path)
+        return json.loads(server.getresponse().read())
+
+
+def ask_draw(port, path, question, times):
+    """Be a client that asks one time after the other; return the seconds until each answer."""
+    seconds, body = [], json.dumps(question)
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as server:
         for _ in range(times):
             began = time.perf_counter()
-            connection.request("POST", "/api/mnist/evaluate", picture)
-            response = connection.getresponse()
+            server.request("POST", path, body)
+            response = server.getresponse()
             content = response.read()
             seconds.append(time.perf_counter() - began)
             if response.status != 200:
@@ -530,7 +536,7 @@ def ask_draw(port, times):
     return seconds
 
 
-# ------------------------------------------------------------------------------------------------ the program
+# -------------------------------------------------------------------------------------- the program
 
 PARTS = {
     "step": step_rows,
@@ -547,9 +553,8 @@ def measure(plan, parts):
     began, rows = time.monotonic(), []
     with contextlib.ExitStack() as on_exit:
         folder = on_exit.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
-        os.environ.update(
-            ENVIRONMENT, TMPDIR=folder
-        )  # what a killed process leaves goes with the folder
+        # What a killed process leaves goes with the folder.
+        os.environ.update(ENVIRONMENT, TMPDIR=folder)
         tempfile.tempdir = folder
         data_dir = os.path.abspath(os.environ["MNIST_DATA"]) if REAL else tempfile.mkdtemp()
         try:
@@ -574,22 +579,22 @@ def measure(plan, parts):
 
 
 def machine():
-    """The processor, its cores, the system, and the versions of what was measured."""
+    """Name the processor, its cores, the system, and the versions of what was measured."""
     model = platform.processor() or platform.machine()
-    with contextlib.suppress(
-        OSError, TypeError
-    ):  # Linux has this file, but not on every processor this line
-        model = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())[1]
+    # Linux has this file, but not on every processor this line.
+    with contextlib.suppress(OSError, TypeError):
+        model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())[1]
     versions = [
         f"{package} {metadata.version(package)}"
         for package in ["tensorflow", "keras", "torch", "numpy"]
         if util.find_spec(package)
     ]
-    return f"{model}, {CORES} cores, {platform.system()}, Python {platform.python_version()}, {', '.join(versions)}"
+    system = f"{platform.system()}, Python {platform.python_version()}"
+    return f"{model}, {CORES} cores, {system}, {', '.join(versions)}"
 
 
 def markdown(report):
-    """The report as a table, which README.md has taken over with some of its words changed."""
+    """Return the report as a table, as tests/README.md has it with some of its words changed."""
 
     def number(value):
         return f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}"
@@ -610,37 +615,23 @@ def markdown(report):
     )
 
 
-def main():
-    parser = terminal.Parser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="fewer steps and repetitions, under two minutes"
-    )
-    parser.add_argument(
-        "--only",
-        metavar="PART[,PART]",
-        default=",".join(PARTS),
-        help="only these parts: "
-        + "; ".join(f"{name}, {function.__doc__}" for name, function in PARTS.items()),
-    )
-    parser.add_argument(
-        "--json",
-        metavar="FILE",
-        default="benchmark.json",
-        help="where to write the figures, if not to benchmark.json in the current folder",
-    )
-    flags = parser.parse_args()
-    parts = flags.only.split(",")
-    if not set(parts) <= set(PARTS):
-        parser.error(
-            f"--only takes {', '.join(PARTS)}, with commas between them, not {flags.only!r}"
-        )
+def main(flags=()):
+    """Measure what the flags ask for, print the table and write the figures."""
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words = "fewer steps and repetitions, under two minutes"
+    parser.add_argument("--quick", action="store_true", help=words)
+    parts = "; ".join(f"{name}: {function.__doc__}" for name, function in PARTS.items())
+    every, where = ",".join(PARTS), "where to write the figures"
+    parser.add_argument("--only", metavar="PART[,PART]", default=every, help=f"parts. {parts}")
+    parser.add_argument("--json", metavar="FILE", default="benchmark.json", help=where)
+    flags = parser.parse_args(flags)
+    asked = flags.only.split(",")
+    if not set(asked) <= set(PARTS):
+        parser.error(f"--only takes {every}, with commas between them, not {flags.only!r}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    report = measure(QUICK if flags.quick else FULL, [part for part in PARTS if part in parts])
+    report = measure(QUICK if flags.quick else FULL, [part for part in PARTS if part in asked])
     print(markdown(report), flush=True)
-    with open(flags.json, "w") as file:
-        json.dump(report, file, indent=1)
+    Path(flags.json).write_text(json.dumps(report, indent=1))
     print(f"Written to {flags.json}", file=sys.stderr)
 
 
@@ -649,5 +640,4 @@ if __name__ == "__main__":
     if sys.argv[1:] and sys.argv[1] in roles:
         roles[sys.argv[1]](*sys.argv[2:])
     else:
-        with terminal.plain_errors():
-            main()
+        terminal.program(main)

@@ -64,14 +64,6 @@ def generated_data(tmp_path_factory):
     return str(folder)
 
 
-@pytest.fixture(scope="session")
-def best_data(request):
-    """The folder of MNIST, or of generated digits where there is none."""
-    return request.getfixturevalue(
-        "mnist_data" if os.environ.get("MNIST_DATA") else "generated_data"
-    )
-
-
 # --------------------------------------------------------------------------------------- mnist.py
 
 

@@ -9,11 +9,12 @@ import os
 import sys
 from pathlib import Path
 
+import mnist
+from support import terminal
+
 import pytest
 
-import mnist
 from helpers import heed_signals
-from support import terminal
 
 
 def main(ready, flags, output, changes):

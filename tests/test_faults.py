@@ -18,15 +18,16 @@ import sys
 import threading
 import time
 
+import mnist
+from support import runs
+
 import numpy as np
 import pytest
 
 import forked
-import mnist
 from helpers import PROJECT, curve, events, run_folders, serve_tensorboard, wait_for
 from http_server import serve
 from small_mnist import digests, small_set, write
-from support import runs
 
 TRAIN, TEST = 600, 500  # images
 CONTENTS = small_set(TRAIN, TEST)

@@ -8,12 +8,14 @@ import struct
 import subprocess
 import sys
 
+import input_data
+import mnist
+from mnist import tf
+
 import numpy as np
 import pytest
 
 import forked
-import input_data
-import mnist
 from helpers import (
     OFFLINE,
     PROJECT,
@@ -24,7 +26,6 @@ from helpers import (
     smoothed,
     wait_for,
 )
-from mnist import tf
 from small_mnist import (
     TEST_IMAGES,
     TEST_LABELS,

@@ -3,15 +3,15 @@
 import io
 from types import SimpleNamespace
 
+from support import summaries
+from support.tensorflow1 import NotFinite, tf
+
 import numpy as np
 import pytest
 from google.protobuf import text_format
 from PIL import Image
 from tensorboard.plugins.hparams import plugin_data_pb2
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
-
-from support import summaries
-from support.tensorflow1 import NotFinite, tf
 
 
 class Writer:

@@ -8,16 +8,17 @@ import re
 import subprocess
 import urllib.error
 
+import input_data
+import mnist
+from mnist import tf
+from support import runs, summaries
+
 import numpy as np
 import pytest
 from PIL import Image
 
 import forked
-import input_data
-import mnist
 from helpers import PROJECT, curve, smoothed, wait_for
-from mnist import tf
-from support import runs, summaries
 
 CONVOLUTIONAL = "lr=0.001,epochs=60,generated-digits"
 SOFTMAX = "lr=0.01,epochs=150,softmax,generated-digits"
