@@ -54,7 +54,9 @@ def read_image(values):
     if type(values) is not list or len(values) != 784:
         raise Refusal(400, "not-an-image", "An image is an array of 784 numbers, row by row.")
     for place, value in enumerate(values):
-        if not is_number(value, 1):
+        if (
+            type(value) not in (int, float) or not 0 <= value <= 1
+        ):  # True is none, NaN not 0 or more
             sentence = f"Entry {place} of the image, counted from 0, is not a number from 0 to 1."
             raise Refusal(400, "not-a-pixel", sentence)
     return np.array([values], np.float32)
@@ -94,12 +96,11 @@ def is_list(value):
 
 def is_point(value):
     """Say whether a value is a point on the paper."""
-    return is_list(value) and len(value) == 2 and all(is_number(x, strokes.PAPER) for x in value)
-
-
-def is_number(value, most):
-    """Say whether a value is a number from 0 to `most`; True is none, and NaN is not 0 or more."""
-    return type(value) in (int, float) and 0 <= value <= most
+    return (
+        is_list(value)
+        and len(value) == 2
+        and all(type(x) in (int, float) and 0 <= x <= strokes.PAPER for x in value)
+    )
 
 
 # --------------------------------------------------------------------------------- what is answered
@@ -123,6 +124,18 @@ def answer_drawing(lines, asked, keys):
         told[view] = {"picture": pictures[place].tolist(), "answers": answers}
         told[view] |= zip(keys, answers, strict=False)
     return told | {"runs": [network and about(network, ["run", "step"]) for network in asked]}
+
+
+def answer_program(question, image, networks):
+    """Tell other programs what the networks that the page starts with see in an image."""
+    names = dict(
+        zip(["convolutional", "fully_connected"], networks.first_two(LIST_AGE), strict=True)
+    )
+    if question in names:
+        return {"results": by_digit(networks.get(names[question]).probabilities(image)[0])}
+    return {
+        key: by_digit(networks.get(name).probabilities(image)[0]) for key, name in names.items()
+    }
 
 
 def answer_inside(image, network):
@@ -182,7 +195,7 @@ def about(network, keys=("run", "step", "network")):
 
 def by_digit(probabilities):
     """Name ten probabilities by their digits."""
-    return {str(digit): float(probability) for digit, probability in enumerate(probabilities)}
+    return dict(zip("0123456789", probabilities.tolist(), strict=True))
 
 
 def in_bytes(values):
@@ -306,16 +319,10 @@ def make_app(networks, data_dir, own_names):
         told = [{key: run[key] for key in TOLD} for run in networks.list()]
         return {"runs": told, "start": networks.first_two(LIST_AGE)}
 
-    @app.post("/api/mnist/<any(convolutional, fully_connected):name>")
-    def evaluate_one(name):
-        image, (left, right) = read_image(read_json()), networks.first_two(LIST_AGE)
-        network = networks.get(left if name == "convolutional" else right)
-        return {"results": by_digit(network.probabilities(image)[0])}
-
-    @app.post("/api/mnist/evaluate")
-    def evaluate():
-        names = ["convolutional", "fully_connected"]
-        return {name: evaluate_one(name)["results"] for name in names}
+    @app.post("/api/mnist/<any(evaluate, convolutional, fully_connected):question>")
+    def evaluate(question):
+        image = read_image(read_json())
+        return answer_program(question, image, networks)
 
     @app.post("/api/drawing")
     def evaluate_drawing():

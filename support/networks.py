@@ -38,9 +38,9 @@ class Network:
         """
         self.run = run
         self.weights = _read_weights(run)
-        # On the CPU, and with one thread for each request: clients are answered side by side.
+        # On the CPU, each request in the thread that brings it: clients are answered side by side.
         options = tf.ConfigProto(
-            device_count={"GPU": 0}, intra_op_parallelism_threads=1, inter_op_parallelism_threads=1
+            device_count={"GPU": 0}, intra_op_parallelism_threads=1, inter_op_parallelism_threads=-1
         )
         with tf.Graph().as_default() as graph, _memory_told(run):
             images = tf.placeholder(tf.float32, [None, 784])
@@ -55,7 +55,7 @@ class Network:
             if run["network"] == "convolutional":
                 layers["conv"] = graph.get_tensor_by_name("conv/Relu:0")
                 layers["hidden"] = graph.get_tensor_by_name("hidden:0")
-            probabilities = {"probabilities": tf.nn.softmax(layers["logits"])}
+            probabilities = tf.nn.softmax(layers["logits"])
             session = tf.Session(config=options)
             for name, variable in variables.items():
                 variable.load(self.weights[name], session)
@@ -69,7 +69,10 @@ class Network:
 
     def probabilities(self, images):
         """Return the ten probabilities of each image: float32 (n, 784) to float32 (n, 10)."""
-        return self._ask(self._probabilities, images)["probabilities"]
+        with _memory_told(self.run):
+            answers = self._probabilities(images)
+        self._check(answers)
+        return answers
 
     def layers(self, images):
         """Return what comes out of each layer for images, float32 (n, 784), as a dict of float32.
@@ -77,15 +80,15 @@ class Network:
         `logits`, (n, 10); of a convolutional network also `conv`, (n, 28, 28, KERNELS), and
         `hidden`, (n, NEURONS), both after ReLU.
         """
-        return self._ask(self._layers, images)
-
-    def _ask(self, question, images):
         with _memory_told(self.run):
-            answers = question(images)
-        if not all(np.isfinite(answer).all() for answer in answers.values()):
+            answers = self._layers(images)
+        self._check(*answers.values())
+        return answers
+
+    def _check(self, *answers):
+        if not all(np.isfinite(answer).all() for answer in answers):
             sentence = f"The weights of {self.run['run']} are so large that its numbers overflow."
             raise Refusal(409, "overflow", sentence)
-        return answers
 
 
 class Networks:

@@ -13,23 +13,23 @@ PEN = 24  # the pen's width in these units, about that of MNIST's digits
 
 def as_drawn(strokes):
     """Make the picture of a drawing, uint8 (28, 28), with everything where it was drawn."""
-    return np.asarray(Image.fromarray(draw(strokes)).reduce(PAPER // 28))
+    return np.asarray(draw(strokes).reduce(PAPER // 28))
 
 
 def centred(strokes):
     """Make the picture of a drawing, uint8 (28, 28), the digit as MNIST's are placed."""
-    return centre(draw(enlarge(strokes)))
+    return centre(np.asarray(draw(enlarge(strokes))))
 
 
 def draw(strokes):
-    """Draw lines with a round pen: uint8 (PAPER, PAPER)."""
+    """Draw lines with a round pen, as an Image of PAPER x PAPER."""
     sheet = Image.new("L", (PAPER, PAPER))
     pen = ImageDraw.Draw(sheet)
     for stroke in strokes:
         for (x, y), (next_x, next_y) in zip(stroke, stroke[1:] + stroke[-1:], strict=True):
             pen.line([x, y, next_x, next_y], fill=255, width=PEN)
             pen.ellipse([x - PEN / 2, y - PEN / 2, x + PEN / 2, y + PEN / 2], fill=255)
-    return np.asarray(sheet)
+    return sheet
 
 
 def enlarge(strokes):
@@ -61,10 +61,11 @@ def centre(picture):
     size = [max(1, round(20 * side / max(ink.size))) for side in ink.size]
     digit = np.asarray(ink.resize(size, Image.Resampling.BILINEAR))
     if digit.any():
-        middle = [np.average(places, weights=digit) for places in np.indices(digit.shape)]
+        weights = digit.sum(axis=1), digit.sum(axis=0)  # ink by row, and by column
         top, left = (
-            min(max(round(14 - place), 0), 28 - side)  # not so far that ink is lost over the border
-            for place, side in zip(middle, digit.shape, strict=True)
+            # The centre of mass comes to 14, but not so far that ink is lost over the border.
+            min(max(round(14 - np.arange(len(ink)) @ ink / ink.sum()), 0), 28 - len(ink))
+            for ink in weights
         )
         field[top : top + digit.shape[0], left : left + digit.shape[1]] = digit
     return field

@@ -205,7 +205,8 @@ def test_questions_are_answered_on_the_cpu_by_one_thread_each(client, monkeypatc
     assert len(asked_for) == 2
     for config in asked_for:
         assert dict(config.device_count) == {"GPU": 0}
-        assert config.intra_op_parallelism_threads == config.inter_op_parallelism_threads == 1
+        assert config.intra_op_parallelism_threads == 1
+        assert config.inter_op_parallelism_threads == -1  # the thread that asks
 
 
 # ------------------------------------------------------------------- what is inside them

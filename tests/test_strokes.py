@@ -63,7 +63,7 @@ def test_ink_is_where_the_pen_came_and_nowhere_else(lines):
             part = np.clip(part / max(way @ way, 1), 0, 1)
             x, y = start[0] + part * way[0], start[1] + part * way[1]
             nearest = np.minimum(nearest, np.hypot(across - x, down - y))
-    sheet = strokes.draw(lines)
+    sheet = np.asarray(strokes.draw(lines))
     assert set(np.unique(sheet)) <= {0, 255}
     assert (sheet[nearest < strokes.PEN / 2 - 2] == 255).all()
     assert (sheet[nearest > strokes.PEN / 2 + 2] == 0).all()
@@ -76,7 +76,7 @@ def test_a_small_drawing_is_redrawn_and_not_magnified():
     large = strokes.centred([(seven + 50).tolist()])
     small = strokes.centred([(seven * 0.25 + 230).tolist()])
     np.testing.assert_allclose(small, large, atol=40)
-    magnified = strokes.centre(strokes.draw([(seven * 0.25 + 230).tolist()]))
+    magnified = strokes.centre(np.asarray(strokes.draw([(seven * 0.25 + 230).tolist()])))
     assert magnified.sum() > 1.5 * large.sum()
     assert 60 * 255 < large.sum() < 140 * 255  # MNIST's digits have 104 pixels of ink in the mean
 
