@@ -197,7 +197,6 @@ export const TEXTS = {
   "not-two-runs": ["The request must name two runs.", "请求必须指明两次训练。"],
   "not-a-question": ["The request must hold an image and a run.", "请求必须包含一幅图像和一次训练的名称。"],
   "no-such-run": ["This run is not there any more: choose another.", "这次训练已经不在了：请另选一次。"],
-  "other-step": ["The run has gone on to another step.", "训练已经进行到另一步。"],
   "damaged-run": ["The run’s saved network is damaged: choose another run.", "这次训练保存的网络已损坏：请另选一次。"],
   "unreadable-run": ["The run’s saved network cannot be read: choose another run.", "无法读取这次训练保存的网络：请另选一次。"],
   "other-network": [

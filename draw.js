@@ -308,7 +308,7 @@ const updateInside = latest(async () => {
     if (answer) showInside({view, images, answers, weights, data: run(side)?.data});
     if (answers.some(({why_code}) => why_code === "reading")) setTimeout(updateInside, 500);
   } catch (error) {
-    if (!["other-step", "busy-run", "no-such-run"].includes(error.code)) throw error;
+    if (!["busy-run", "no-such-run"].includes(error.code)) throw error;
     setTimeout(updateInside, 500);  // the run went on, or went, while it was asked
   }
 });

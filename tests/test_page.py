@@ -1,22 +1,22 @@
 """The page of draw.py in a real browser: what one draws, what is answered, and what is inside."""
 
 import json
-import os
-import random
 import re
 import shutil
 import signal
 import time
-import types
 from pathlib import Path
-
-import numpy as np
-import pytest
-from draw_server import serving
 
 import mnist
 from support import runs
 from support.tensorflow1 import tf
+
+import numpy as np
+import pytest
+
+import saved_runs
+from draw_server import serving
+from helpers import numpy_layers, wait_for
 
 SEVEN = [[(0.3, 0.25), (0.5, 0.25), (0.7, 0.25), (0.6, 0.5), (0.5, 0.8)]]
 
@@ -25,18 +25,11 @@ SEVEN = [[(0.3, 0.25), (0.5, 0.25), (0.7, 0.25), (0.6, 0.5), (0.5, 0.8)]]
 
 
 @pytest.fixture(scope="session")
-def data_dir(request):
-    """A folder of MNIST, or of generated digits where there is none."""
-    kind = "mnist_data" if os.environ.get("MNIST_DATA") else "generated_data"
-    return request.getfixturevalue(kind)
-
-
-@pytest.fixture(scope="session")
-def logdir(tmp_path_factory, data_dir):
+def logdir(tmp_path_factory, best_data):
     """A folder with a short run of each network; the convolutional one reads nine of ten digits."""
     logdir = tmp_path_factory.mktemp("runs")
     for flags in ["--epochs 100", "--epochs 300 --network softmax"]:
-        train(logdir, data_dir, f"--learning_rate 0.001 --seed 1 {flags}")
+        train(logdir, best_data, f"--learning_rate 0.001 --seed 1 {flags}")
     return logdir
 
 
@@ -45,8 +38,8 @@ def train(logdir, data_dir, flags):
 
 
 @pytest.fixture(scope="session")
-def server(logdir, data_dir):
-    with serving(logdir, data_dir) as process:
+def server(logdir, best_data):
+    with serving(logdir, best_data) as process:
         yield process
 
 
@@ -73,14 +66,10 @@ def weights(logdir, network):
     return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
 
-def layers(weights, picture):
-    """What NumPy makes of a picture, (28, 28): before ReLU, after pooling, neurons, logits."""
-    windows = np.lib.stride_tricks.sliding_window_view(np.pad(picture, 2), (5, 5))
-    sums = np.einsum("rcij,ijk->rck", windows, weights["conv/Weights"][:, :, 0])
-    sums = sums + weights["conv/Biases"]
-    pooled = np.maximum(sums, 0).reshape(14, 2, 14, 2, -1).max(axis=(1, 3))
-    hidden = np.maximum(0, pooled.ravel() @ weights["fc1/Weights"] + weights["fc1/Biases"])
-    return sums, pooled, hidden, hidden @ weights["fc2/Weights"] + weights["fc2/Biases"]
+def layers(logdir, picture):
+    """What NumPy makes of a picture: feature maps, pooled ones, neurons, logits."""
+    answers = numpy_layers(weights(logdir, "convolutional"), picture.reshape(1, 784))
+    return [answer[0] for answer in answers]
 
 
 # ------------------------------------------------------------------------------------ the browser
@@ -105,15 +94,8 @@ def open_page(browser, port, width=1280, height=900, languages="en", forget=True
     if forget:
         browser.execute_script("localStorage.clear(); sessionStorage.clear()")
         browser.refresh()
-    wait(lambda: all(text_of(browser, f"[data-side={side}] p") for side in ("left", "right")))
+    wait_for(lambda: all(text_of(browser, f"[data-side={side}] p") for side in ("left", "right")))
     return browser
-
-
-def wait(condition, seconds=20):
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < limit, "this has not happened in time"
-        time.sleep(0.05)
 
 
 def all_of(page, selector):
@@ -148,7 +130,7 @@ def press_choice(page, group, place):
 
 def try_edge(page):
     press(page, "edge")
-    wait(lambda: all(verdicts(page).values()))
+    wait_for(lambda: all(verdicts(page).values()))
 
 
 def look_inside(page, view=0, side=0):
@@ -159,7 +141,7 @@ def look_inside(page, view=0, side=0):
     press_choice(page, "#which-view", view)
     press_choice(page, "#which-network", side)
     shown = "#votes" if side else "#conv"
-    wait(lambda: all_of(page, "#logits tbody tr") and all_of(page, f"{shown}:not([hidden])"))
+    wait_for(lambda: all_of(page, "#logits tbody tr") and all_of(page, f"{shown}:not([hidden])"))
 
 
 def choose_run(page, side, run):
@@ -218,13 +200,13 @@ def trace(page, strokes, kind):
 def test_a_drawn_seven_is_read_by_all(page, logdir, kind):
     assert set(verdicts(page).values()) == {""} and len(verdicts(page)) == 4
     trace(page, SEVEN, kind)
-    wait(lambda: verdicts(page)["centred", "left"] == "7")
+    wait_for(lambda: verdicts(page)["centred", "left"] == "7")
 
     # What the page shows is what the networks make of the pictures that it shows.
     for view, name in enumerate(["as-drawn", "centred"]):
         image, softmax = picture(page, view), weights(logdir, "softmax")
         logits = {
-            "left": layers(weights(logdir, "convolutional"), image)[3],
+            "left": layers(logdir, image)[3],
             "right": image.ravel() @ softmax["fc/Weights"] + softmax["fc/Biases"],
         }
         for side, values in logits.items():
@@ -256,23 +238,23 @@ def test_the_answer_follows_while_one_draws(page):
     ActionChains(page).move_to_element_with_offset(
         canvas, -60, -100
     ).click_and_hold().move_by_offset(110, 0).perform()
-    wait(lambda: verdicts(page)["centred", "left"])
+    wait_for(lambda: verdicts(page)["centred", "left"])
     bar = page.find_element("css selector", "[data-view=centred] [data-digit='7']")
     before = bar.get_attribute("data-probability")
     ActionChains(page).move_by_offset(-60, 220).perform()
-    wait(lambda: verdicts(page)["centred", "left"] == "7")
+    wait_for(lambda: verdicts(page)["centred", "left"] == "7")
     assert before != bar.get_attribute("data-probability")
 
 
 def test_a_dot_is_seen_on_the_paper_as_in_the_picture(page):
     trace(page, [[(0.5, 0.5)]], "mouse")
-    wait(lambda: all(verdicts(page).values()))
+    wait_for(lambda: all(verdicts(page).values()))
     assert ink(page, "#canvas", 840)[400:440, 400:440].all() and picture(page, 0)[13:15].any()
 
 
 def test_a_line_that_leaves_the_paper_ends_there_and_goes_on_where_the_pen_returns(page):
     trace(page, [[(0.5, 0.5), (0.9, 0.5), (1.05, 0.5), (1.05, 0.9), (0.9, 0.9)]], "mouse")
-    wait(lambda: all(verdicts(page).values()))
+    wait_for(lambda: all(verdicts(page).values()))
     inked = ink(page, "#canvas", 840)[:, -60:].any(axis=1)
     assert inked[400:440].all() and inked[740:770].all() and not inked[480:700].any()
 
@@ -284,12 +266,12 @@ def test_keyboard(page):
     page.execute_script("document.getElementById('canvas').focus()")
     up, down = [Keys.ARROW_UP] * 14, [Keys.ARROW_DOWN] * 28
     ActionChains(page).send_keys(*up, Keys.SPACE, *down, Keys.SPACE).perform()
-    wait(lambda: verdicts(page)["centred", "left"] == "1")
-    wait(lambda: "Centred: Yours: Convolutional 1" in text_of(page, "#spoken"))
+    wait_for(lambda: verdicts(page)["centred", "left"] == "1")
+    wait_for(lambda: "Centred: Yours: Convolutional 1" in text_of(page, "#spoken"))
     for key in Keys.ESCAPE, Keys.DELETE, "c":
         try_edge(page)
         ActionChains(page).send_keys(key).perform()
-        wait(lambda: set(verdicts(page).values()) == {""})
+        wait_for(lambda: set(verdicts(page).values()) == {""})
         assert not ink(page, "#canvas", 840).any()
     try_edge(page)
     ActionChains(page).key_down(Keys.CONTROL).send_keys("c").key_up(Keys.CONTROL).perform()
@@ -309,37 +291,37 @@ def test_runs_are_told_on_the_page(page, logdir):
         assert f"{run['accuracy']:.2%}" in options and f"{run['epochs']} steps" in options
 
 
-def test_two_runs_side_by_side_and_a_weak_and_a_deleted_one(chromium, copy, data_dir):
+def test_two_runs_side_by_side_and_a_weak_and_a_deleted_one(chromium, copy, best_data):
     best = found(copy, "convolutional")["run"]
     plant(copy, "weak", accuracy=0.1135, learning_rate=0.1)
-    with serving(copy, data_dir) as process:
+    with serving(copy, best_data) as process:
         page = open_page(chromium, process.port)
         try_edge(page)
         assert "11%" in text_of(page, "[data-side=left] .weak")
         assert text_of(page, "[data-side=right] .weak") == ""
         page.find_element("css selector", "[data-side=left] .best").click()
-        wait(lambda: text_of(page, "[data-side=left] .weak") == "")
+        wait_for(lambda: text_of(page, "[data-side=left] .weak") == "")
         choose_run(page, "right", "weak")
-        wait(lambda: "11%" in text_of(page, "[data-side=right] .weak"))
-        wait(lambda: verdicts(page)["centred", "right"] == verdicts(page)["centred", "left"])
+        wait_for(lambda: "11%" in text_of(page, "[data-side=right] .weak"))
+        wait_for(lambda: verdicts(page)["centred", "right"] == verdicts(page)["centred", "left"])
 
         plant(copy, "newer", accuracy=0.87)  # a choice by hand stays, whatever comes
-        wait(lambda: "newer" in text_of(page, "[data-side=left] select"))
+        wait_for(lambda: "newer" in text_of(page, "[data-side=left] select"))
         chosen = page.find_element("css selector", "[data-side=left] select")
         assert chosen.get_property("value") == best
 
         shutil.rmtree(copy / best)
-        wait(lambda: best in text_of(page, "#notice") and "newer" in text_of(page, "#notice"))
-        wait(lambda: chosen.get_property("value") == "" and all(verdicts(page).values()))
+        wait_for(lambda: best in text_of(page, "#notice") and "newer" in text_of(page, "#notice"))
+        wait_for(lambda: chosen.get_property("value") == "" and all(verdicts(page).values()))
         assert "87.00%" in text_of(page, "[data-side=left] p")
 
 
-def test_the_page_follows_a_run_in_training(chromium, copy, data_dir, start):
-    with serving(copy, data_dir) as process:
+def test_the_page_follows_a_run_in_training(chromium, copy, best_data, start):
+    with serving(copy, best_data) as process:
         page = open_page(chromium, process.port)
         trace(page, SEVEN, "mouse")
-        wait(lambda: all(verdicts(page).values()))
-        training = start("--logdir", str(copy), "--learning_rate", "0.001", data_dir=data_dir)
+        wait_for(lambda: all(verdicts(page).values()))
+        training = start("--logdir", str(copy), "--learning_rate", "0.001", data_dir=best_data)
         steps, answers = set(), set()
 
         def learns():
@@ -351,25 +333,25 @@ def test_the_page_follows_a_run_in_training(chromium, copy, data_dir, start):
                 len(steps) >= 3 and len(answers) >= 3 and verdicts(page)["centred", "left"] == "7"
             )
 
-        wait(learns, seconds=120)
+        wait_for(learns, seconds=120)
         training.send_signal(signal.SIGINT)
         training.communicate()
         last = f"Step {runs.find(copy)[0]['step']:,} of 2,000."
-        wait(lambda: last in text_of(page, ".run[data-side=left] p"))
+        wait_for(lambda: last in text_of(page, ".run[data-side=left] p"))
 
 
-def test_page_says_that_the_server_has_gone_and_goes_on_when_it_is_back(chromium, logdir, data_dir):
-    with serving(logdir, data_dir) as first:
+def test_the_page_tells_that_the_server_has_gone_and_goes_on_later(chromium, logdir, best_data):
+    with serving(logdir, best_data) as first:
         page = open_page(chromium, first.port)
         first.send_signal(signal.SIGINT)
         first.communicate(timeout=20)
-    wait(lambda: "does not answer" in text_of(page, "#alarm"))
+    wait_for(lambda: "does not answer" in text_of(page, "#alarm"))
     press_choice(page, "#languages", 1)
     assert "没有回应" in text_of(page, "#alarm")
     trace(page, SEVEN, "mouse")
     assert set(verdicts(page).values()) == {""}
-    with serving(logdir, data_dir, "--port", str(first.port)):
-        wait(lambda: text_of(page, "#alarm") == "" and verdicts(page)["centred", "left"] == "7")
+    with serving(logdir, best_data, "--port", str(first.port)):
+        wait_for(lambda: text_of(page, "#alarm") == "" and verdicts(page)["centred", "left"] == "7")
 
 
 # ------------------------------------------------------------------------------------- look inside
@@ -381,26 +363,22 @@ def test_look_inside_is_one_control_and_remembered(chromium, server, page):
     assert page.find_element("id", "inside-empty").is_displayed()
     open_page(chromium, server.port, forget=False)
     try_edge(page)
-    wait(lambda: all_of(page, "#logits tbody tr"))
+    wait_for(lambda: all_of(page, "#logits tbody tr"))
     press(page, "look")
     assert not page.find_element("id", "inside").is_displayed()
 
 
-def test_the_sum_behind_a_number_adds_up(page, logdir):
-    seed = random.randrange(10**6)
-    print(f"seed {seed}")
-    dice = random.Random(seed)
+def test_the_sum_behind_a_number_adds_up(page, logdir, dice):
     learned = weights(logdir, "convolutional")
     try_edge(page)
     look_inside(page)
-    sums, pooled, _, _ = layers(learned, picture(page, 0))
     inked = np.argwhere(picture(page, 0) > 0.5)
     for place in range(6):
         kernel = dice.randrange(16)
         row, column = dice.choice(inked) if place % 2 else (dice.randrange(28), dice.randrange(28))
         point_at(page, kernel, row, column)
         heading = f"row {row + 1}, column {column + 1}"
-        wait(lambda heading=heading: heading in text_of(page, ".sum .place"))
+        wait_for(lambda heading=heading: heading in text_of(page, ".sum .place"))
 
         pixels, kernels, products = (
             numbers(page, f"[data-numbers={name}] span")
@@ -417,11 +395,14 @@ def test_the_sum_behind_a_number_adds_up(page, logdir):
             for name in ("products", "bias", "total", "relu")
         )
         assert round(products.sum(), 3) == together and round(together + bias, 3) == total
-        assert total == pytest.approx(sums[row, column, kernel], abs=5.1e-4)
+        weighted = window * learned["conv/Weights"][:, :, 0, kernel]
+        exact = weighted.sum() + learned["conv/Biases"][kernel]
+        assert total == pytest.approx(exact, abs=5.1e-4)
         assert relu == max(0, total)
         four = numbers(page, "[data-numbers=pooling] span")
         kept = numbers(page, "[data-numbers=pooling] .kept")
         assert [four.max()] == kept and relu == numbers(page, "[data-numbers=pooling] .here")[0]
+        _, pooled, _, _ = layers(logdir, picture(page, 0))
         assert kept[0] == pytest.approx(pooled[row // 2, column // 2, kernel], abs=5.1e-4)
 
 
@@ -448,7 +429,7 @@ def test_kernels_open_by_keyboard_and_arrows_move_the_place(page):
     try_edge(page)
     look_inside(page)
     page.execute_script("document.querySelectorAll('.kernel')[2].focus()")
-    wait(lambda: all_of(page, ".sum"))
+    wait_for(lambda: all_of(page, ".sum"))
     row, column = map(int, re.findall(r"\d+", text_of(page, ".place")))
     ActionChains(page).send_keys(Keys.ARROW_LEFT, Keys.ARROW_LEFT, Keys.ARROW_UP).perform()
     assert f"row {row - 1}, column {column - 2}." in text_of(page, ".place")
@@ -461,9 +442,9 @@ def test_feature_maps_and_neurons_and_logits_are_the_networks_own(page, logdir):
     try_edge(page)
     for view in 1, 0:
         look_inside(page, view)
-        sums, pooled, hidden, logits = layers(weights(logdir, "convolutional"), picture(page, view))
-        maps, scale = np.maximum(sums, 0), np.maximum(sums, 0).max()
-        wait(
+        maps, pooled, hidden, logits = layers(logdir, picture(page, view))
+        scale = maps.max()
+        wait_for(
             lambda logits=logits: np.allclose(
                 numbers(page, "#logits td:nth-child(3)"), logits, atol=6e-3
             )
@@ -504,7 +485,7 @@ def test_votes_add_up_to_the_logit_and_any_digit_can_be_asked_for(page, logdir):
 def test_similar_digits_of_both_views(page):
     try_edge(page)
     look_inside(page)
-    wait(lambda: len(all_of(page, ".match li")) == 12)
+    wait_for(lambda: len(all_of(page, ".match li")) == 12)
     alike = numbers(page, ".match li span").reshape(2, 6)
     assert (np.diff(alike) <= 0).all() and alike[0, 0] < alike[1, 0]
     assert set(numbers(page, ".match:nth-child(2) b")) == {1}
@@ -516,41 +497,30 @@ def test_similar_digits_of_both_views(page):
 def test_the_inside_follows_the_pen(page):
     look_inside_empty = "#inside-empty:not([hidden])"
     press(page, "look")
-    wait(lambda: all_of(page, look_inside_empty))
+    wait_for(lambda: all_of(page, look_inside_empty))
     try_edge(page)
-    wait(lambda: all_of(page, "#logits tbody tr"))
+    wait_for(lambda: all_of(page, "#logits tbody tr"))
     before = numbers(page, "#logits td:nth-child(3)")
     trace(page, SEVEN, "mouse")
-    wait(lambda: (numbers(page, "#logits td:nth-child(3)") != before).any())
+    wait_for(lambda: (numbers(page, "#logits td:nth-child(3)") != before).any())
     press(page, "clear")
-    wait(lambda: all_of(page, look_inside_empty))
+    wait_for(lambda: all_of(page, look_inside_empty))
 
 
 @pytest.mark.parametrize("kernels, neurons", [(1, 1), (64, 100), (2, 4096)])
-def test_other_widths(chromium, tmp_path, data_dir, logdir, kernels, neurons):
+def test_other_widths(chromium, tmp_path, best_data, logdir, kernels, neurons):
     softmax = found(logdir, "softmax")["folder"]
     shutil.copytree(softmax, tmp_path / softmax.name)
-    save_untrained(tmp_path / "untrained", kernels, neurons)
-    with serving(tmp_path, data_dir) as process:
+    widths = {"kernels": kernels, "neurons": neurons}
+    saved_runs.save(tmp_path / "wide", 1, saved_runs.random_weights(1, **widths), started=2e9)
+    with serving(tmp_path, best_data) as process:
         page = open_page(chromium, process.port)
         try_edge(page)
         look_inside(page)
         assert len(all_of(page, ".kernel")) == kernels
         assert f" of {neurons:,}; " in text_of(page, "#neurons .says")
-        logits = layers(weights(tmp_path, "convolutional"), picture(page, 0))[3]
+        logits = layers(tmp_path, picture(page, 0))[3]
         np.testing.assert_allclose(numbers(page, "#logits td:nth-child(3)"), logits, atol=6e-3)
-
-
-def save_untrained(folder, kernels, neurons):
-    """Save a convolutional network with its first, random weights, as a run without a record."""
-    widths = {"network": "convolutional", "kernels": kernels, "neurons": neurons}
-    folder.mkdir()
-    with tf.Graph().as_default(), tf.Session() as session:
-        tf.set_random_seed(1)
-        mnist.network(tf.zeros([1, 784]), types.SimpleNamespace(**widths))
-        session.run(tf.global_variables_initializer())
-        saver = tf.train.Saver(tf.trainable_variables())
-        saver.save(session, str(folder / "model.ckpt-1"), write_meta_graph=False)
 
 
 # ---------------------------------------------------------------------------- languages, and looks
@@ -586,7 +556,7 @@ def test_the_chosen_language_is_remembered_and_leaves_no_word_of_the_other(chrom
         look_inside(page, side=side)
         if not side:
             page.execute_script("document.querySelectorAll('.kernel')[0].focus()")
-            wait(lambda: all_of(page, ".sum"))
+            wait_for(lambda: all_of(page, ".sum"))
         said = page.execute_script("""
             const labels = [...document.querySelectorAll("[aria-label], [title]")]
                 .flatMap(part => [part.ariaLabel ?? "", part.title]);
@@ -595,11 +565,11 @@ def test_the_chosen_language_is_remembered_and_leaves_no_word_of_the_other(chrom
         assert set(words) <= {"MNIST", "ReLU", "softmax", "logit", "Esc", "Tab"}
     press_choice(page, "#languages", 0)
     main = page.find_element("css selector", "main")
-    wait(lambda: "Look inside" in main.text and not re.search("[一-鿿]", main.text))
+    wait_for(lambda: "Look inside" in main.text and not re.search("[一-鿿]", main.text))
 
 
-def test_refusals_are_told_in_the_readers_language(chromium, copy, data_dir):
-    with serving(copy, data_dir) as process:
+def test_refusals_are_told_in_the_readers_language(chromium, copy, best_data):
+    with serving(copy, best_data) as process:
         page = open_page(chromium, process.port, languages="zh-CN")
         for file in found(copy, "convolutional")["folder"].glob("model.ckpt-*.data*"):
             file.write_bytes(b"damaged")
@@ -610,7 +580,7 @@ def test_refusals_are_told_in_the_readers_language(chromium, copy, data_dir):
             alarms.add(text_of(page, "#alarm"))
             return any("损坏" in alarm for alarm in alarms)
 
-        wait(told)
+        wait_for(told)
 
 
 def test_what_is_drawn_is_described_in_words(page):
@@ -650,7 +620,7 @@ def test_layout(chromium, server, width, scheme):
         look_inside(page, side=side)
         assert page.execute_script("return document.documentElement.scrollWidth") <= width
     page.execute_script("document.querySelectorAll('.kernel')[3].focus()")
-    wait(lambda: all_of(page, ".sum"))
+    wait_for(lambda: all_of(page, ".sum"))
     assert page.execute_script("return document.documentElement.scrollWidth") <= width
 
 
@@ -666,7 +636,7 @@ def test_reduced_motion(chromium, server, motion):
 def test_the_page_is_quiet_and_asks_no_other_host(page, server):
     page.get_log("browser"), page.get_log("performance")
     page.get(f"http://127.0.0.1:{server.port}/")
-    wait(lambda: text_of(page, "#runs p"))
+    wait_for(lambda: text_of(page, "#runs p"))
     try_edge(page)
     look_inside(page)
     assert page.get_log("browser") == []
