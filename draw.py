@@ -24,7 +24,7 @@ from types import NoneType
 import input_data
 import mnist
 from support import runs, settings, similar, strokes, terminal
-from support.networks import LASTING, LIST_AGE, Networks, Refusal
+from support.networks import LASTING, Networks, Refusal
 
 import flask
 import numpy as np
@@ -128,9 +128,7 @@ def answer_drawing(lines, asked, keys):
 
 def answer_program(question, image, networks):
     """Tell other programs what the networks that the page starts with see in an image."""
-    names = dict(
-        zip(["convolutional", "fully_connected"], networks.first_two(LIST_AGE), strict=True)
-    )
+    names = dict(zip(["convolutional", "fully_connected"], networks.first_two(), strict=True))
     if question in names:
         return {"results": by_digit(networks.get(names[question]).probabilities(image)[0])}
     return {
@@ -317,7 +315,7 @@ def make_app(networks, data_dir, own_names):
     @app.get("/api/runs")
     def list_runs():
         told = [{key: run[key] for key in TOLD} for run in networks.list()]
-        return {"runs": told, "start": networks.first_two(LIST_AGE)}
+        return {"runs": told, "start": networks.first_two()}
 
     @app.post("/api/mnist/<any(evaluate, convolutional, fully_connected):question>")
     def evaluate(question):
@@ -327,7 +325,7 @@ def make_app(networks, data_dir, own_names):
     @app.post("/api/drawing")
     def evaluate_drawing():
         lines, names = read_drawing(read_json())
-        keys, names = ([], names) if names else (settings.NETWORKS, networks.first_two(LIST_AGE))
+        keys, names = ([], names) if names else (settings.NETWORKS, networks.first_two())
         asked = [None if name is None else networks.get(name) for name in names]
         return answer_drawing(lines, asked, keys)
 

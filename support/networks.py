@@ -14,7 +14,7 @@ from support.tensorflow1 import tf
 
 import numpy as np
 
-LIST_AGE = 1  # seconds; drawings come faster than runs, and do with a list of runs that is so old
+LIST_AGE = 0.5  # seconds; drawings come faster than runs, and do with a list of runs that is so old
 KEPT = 6  # networks in memory, those that were asked last
 LASTING = {"damaged-run", "other-network"}  # what cannot change as long as a checkpoint does not
 
@@ -38,9 +38,9 @@ class Network:
         """
         self.run = run
         self.weights = _read_weights(run)
-        # On the CPU, each request in the thread that brings it: clients are answered side by side.
+        # On the CPU, and with one thread for each request: clients are answered side by side.
         options = tf.ConfigProto(
-            device_count={"GPU": 0}, intra_op_parallelism_threads=1, inter_op_parallelism_threads=-1
+            device_count={"GPU": 0}, intra_op_parallelism_threads=1, inter_op_parallelism_threads=1
         )
         with tf.Graph().as_default() as graph, _memory_told(run):
             images = tf.placeholder(tf.float32, [None, 784])
@@ -102,13 +102,13 @@ class Networks:
         self._loaded = collections.OrderedDict()  # the Network of a run, by its name
         self._useless = {}  # what Network said of a checkpoint, by its state
 
-    def list(self, age=0):
-        """List the runs that can be shown as runs.find does; the list may be `age` seconds old."""
-        return [run for run in self._find(age) if run["state"] not in self._useless]
+    def list(self):
+        """List the runs that can be shown now, as runs.find does."""
+        return self._usable(age=0)
 
-    def first_two(self, age=0):
+    def first_two(self):
         """Return the names of the newest run of each network, None where there is none."""
-        newest = {run["network"]: run["run"] for run in reversed(self.list(age))}
+        newest = {run["network"]: run["run"] for run in reversed(self._usable(LIST_AGE))}
         return [newest.get(network) for network in settings.NETWORKS]
 
     def get(self, name):
@@ -118,14 +118,17 @@ class Networks:
             if not run and age == 0:
                 sentence = "There is no such run, or no more: /api/runs lists those that there are."
                 raise Refusal(404, "no-such-run", sentence)
-            if run and _state(run) == run["state"]:
-                try:
+            try:
+                if run:
                     return self._load(run)
-                except Refusal:
-                    if _state(run) == run["state"]:
-                        raise
+            except Refusal:
+                if _state(run) == run["state"]:
+                    raise
         sentence = f"The run {name} saves its network again and again: ask once more."
         raise Refusal(503, "busy-run", sentence)
+
+    def _usable(self, age):
+        return [run for run in self._find(age) if run["state"] not in self._useless]
 
     def _find(self, age):
         with self._lock:
