@@ -20,7 +20,7 @@ import numpy as np
 
 PROJECT = Path(__file__).resolve().parent.parent
 SHIFTS = range(9)  # pixels; shifted by 8, four of five digits lose ink over the border
-EDGE = [[[226, 98], [258, 60], [258, 220]]]  # what "Try the edge" draws, a 1 with a flag
+EDGE = [[[234, 84], [258, 60], [258, 220]]]  # what "Try the edge" draws, a 1 with a flag
 DRAWN = 300  # so often it is drawn, each time a little otherwise
 ALIKE = 1000  # so many shifted digits are compared with all training digits
 COLUMNS = [(network, view) for view in ["centred", "as drawn"] for network in NETWORKS]
