@@ -472,7 +472,7 @@ document.addEventListener("keydown", event => {
 element("clear").addEventListener("click", clear);
 element("edge").addEventListener("click", () => {  // a 1 with a flag, at the right edge
   clear();
-  strokes.push([[226, 98], [258, 60], [258, 220]]);
+  strokes.push([[234, 84], [258, 60], [258, 220]]);
   drawn();
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawn);

@@ -215,6 +215,8 @@ class Run:
         self._bar.set_postfix_str(words, refresh=False)
 
     def _save(self):
+        if not self.folder.is_dir():  # to save would make it anew
+            raise FileNotFoundError(errno.ENOENT, "it was deleted")
         # "newest" will name the checkpoint: the usual name would make TensorBoard's projector show
         # raw weights. The one before is deleted.
         prefix = str(self.folder / "model.ckpt")

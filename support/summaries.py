@@ -107,7 +107,7 @@ def kernels(weights):
     columns = math.ceil(math.sqrt(len(weights)))
     rows = math.ceil(len(weights) / columns)
     largest = np.abs(weights).max(axis=(1, 2), keepdims=True)
-    brightness = 127.5 + 127.5 * weights / np.where(largest == 0, 1, largest)
+    brightness = 127.5 + 127.5 * (weights / np.where(largest == 0, 1, largest))
     brightness = np.concatenate([brightness, np.zeros((rows * columns - len(weights), 5, 5))])
     size = max(1, (PICTURE // columns - 2) // 5)  # pixels on the screen for a weight
     tiles = brightness.repeat(size, axis=1).repeat(size, axis=2)
