@@ -49,12 +49,31 @@ def _quiet():
         creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
     )
     os.dup2(relay.stdin.fileno(), 2)
+    try:
+        yield
+        with contextlib.suppress(OSError):  # the relay was ended from outside
+            relay.stdin.write(_ALL_WELL)
+            relay.stdin.flush()
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
+        with contextlib.suppress(OSError):
+            relay.stdin.close()
+        relay.wait()
+
+
+@contextlib.contextmanager
+def _signals_wait():
+    """Let signals wait until the `with` block is done, but for those that end the program at once.
+
+    A notebook goes on after an interrupt, and half a TensorFlow could not be imported once more.
+    """
     handlers, asked = {}, []
 
     def note(number, frame):
         asked.append(number)
-        if handlers[number] == signal.SIG_DFL:  # it ends the program, which need not show the text
-            os.write(2, _ALL_WELL)
+        if handlers[number] == signal.SIG_DFL:
+            os.write(2, _ALL_WELL)  # nobody wants to see why the import did not end
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
 
@@ -64,18 +83,9 @@ def _quiet():
                 handlers[number] = signal.signal(number, note)
     try:
         yield
-        with contextlib.suppress(OSError):  # the relay was ended from outside
-            relay.stdin.write(_ALL_WELL)
-            relay.stdin.flush()
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        os.dup2(terminal, 2)
-        os.close(terminal)
-        with contextlib.suppress(OSError):
-            relay.stdin.close()
-        relay.wait()
-        # A notebook is interrupted only now: half a TensorFlow could not be imported once more.
         for number in asked:
             signal.raise_signal(number)
 
@@ -86,7 +96,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 # A session would take nearly all memory of a GPU, so that a second one finds none.
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # for what its C++ part says later
-with _quiet():
+with _signals_wait(), _quiet():
     import tensorflow.compat.v1 as tf
 logging.getLogger("tensorflow").setLevel(logging.ERROR)  # for what its Python part says later
 

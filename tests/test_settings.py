@@ -34,6 +34,19 @@ BAD = (
 NO_TEXT = [("POINTS", 0), ("POINTS", None), ("EPOCHS", None), ("LEARNING_RATE", None)]
 NO_TEXT += [("LOGDIR", 7), ("DATA_DIR", 7), ("LOGDIR", None), ("DATA_DIR", "a\0b")]
 
+MEANINGS = {
+    "LEARNING_RATE": "a number above 0 and below 1e38, such as 0.0001",
+    "EPOCHS": "a whole number of steps, 1 or more",
+    "NETWORK": "'convolutional' or 'softmax'",
+    "BATCH_SIZE": "a whole number of images, 1 or more",
+    "SEED": "None or a whole number from 0 to 4294967295",
+    "DATA_DIR": "a folder",
+    "LOGDIR": "a folder that can be written to, whose path is text without * ? [ \\",
+    "POINTS": "a whole number of points, 1 or more",
+    "KERNELS": "a whole number of kernels, 1 or more",
+    "NEURONS": "a whole number of neurons, 1 or more",
+}
+
 
 @pytest.fixture
 def constants(tmp_path, monkeypatch):
@@ -69,9 +82,9 @@ def test_bad_constant(constants, name, value):
     with pytest.raises(Problem) as raised:
         read_settings(constants | {name: value})
     sentence = str(raised.value)
-    assert sentence.startswith(f"{name} at the top of mnist.py must be ")
-    assert sentence.endswith(".") and "\n" not in sentence
-    assert repr(value).strip("'") in sentence
+    assert sentence.startswith(f"{name} at the top of mnist.py must be {MEANINGS[name]}, not ")
+    shown = repr(value).strip("'")
+    assert sentence.endswith((f"{shown}.", f"{shown}'.")) and "\n" not in sentence
     assert raised.value.status == 1
     sentence.encode()  # it is text, whatever the value is
 
@@ -81,7 +94,8 @@ def test_bad_flag(constants, name, value):
     with pytest.raises(Problem) as raised:
         read_settings(constants, [f"--{name.lower()}={value}"])
     sentence = str(raised.value)
-    assert sentence.startswith(f"--{name.lower()} must be ") and "\n" not in sentence
+    assert sentence.startswith(f"--{name.lower()} must be {MEANINGS[name]}, not ")
+    assert "\n" not in sentence
     assert repr(str(value)).strip("'") in sentence and sentence.endswith("--help lists the flags.")
     assert raised.value.status == 2
 
