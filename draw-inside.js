@@ -4,6 +4,7 @@
 import {number, percent, text} from "./draw-texts.js";
 
 export const DIGITS = [..."0123456789"];
+export const ARROWS = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]};  // right, down
 export const element = id => document.getElementById(id);
 
 const sum = numbers => numbers.reduce((a, b) => a + b, 0);
@@ -17,7 +18,9 @@ function make(tag, properties = {}, ...children) {
 
 // Fill a group of buttons of which one is chosen.
 export function choices(group, labels, chosen, choose) {
-  if (group.children.length !== labels.length) group.replaceChildren(...labels.map(() => make("button", {type: "button"})));
+  if (group.children.length !== labels.length) {
+    group.replaceChildren(...labels.map(() => make("button", {type: "button"})));
+  }
   [...group.children].forEach((button, place) => {
     button.textContent = labels[place];
     button.ariaPressed = place === chosen;
@@ -65,8 +68,9 @@ function roundTogether(values) {
 
 // ---------------------------------------------------------------- the training digits most like the drawing
 
-// Measured by tests/edge_lesson.py on 300 of MNIST's test digits, shifted to the right.
-const SHIFTS = {pixels: [0, 2, 4, 6, 8], likeness: [.90, .79, .65, .55, .45], accuracy: [.97, .87, .43, .15, .06]};
+// All of MNIST's test digits, shifted to the right by so many pixels: the median likeness of the best match, and how
+// many of them the default network reads. Measured by tests/edge_lesson.py.
+const SHIFTS = {pixels: [0, 2, 4, 6, 8], likeness: [.90, .79, .66, .55, .45], accuracy: [.979, .866, .449, .176, .113]};
 
 function showSimilar({answers, data}) {
   const names = ["as-drawn", "centred"].map(view => text(view));
@@ -90,41 +94,42 @@ function showMatch({label, likeness, picture}) {
   return make("li", {}, canvas, make("b", {textContent: label}), make("span", {textContent: percent(likeness)}));
 }
 
-// Draw how often shifted digits are read correctly, by how much alike they are to any training digit; and where yours are.
+function svg(tag, attributes, content = "") {
+  const part = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) part.setAttribute(name, value);
+  part.textContent = content;
+  return part;
+}
+
+// Draw how often shifted digits are read correctly, by how much they are like any training digit; and where yours are.
 function showShifts(figure, yours) {
-  const [left, right, top, bottom] = [58, 312, 46, 168];
+  const [left, right, top, bottom] = [58, 312, 46, 168], middle = (left + right) / 2;
   const x = likeness => left + (right - left) * (Math.max(likeness, .2) - .2) / .8;
   const y = accuracy => bottom - (bottom - top) * accuracy;
-  const draw = (tag, attributes, content = "") => {
-    const part = document.createElementNS("http://www.w3.org/2000/svg", tag);
-    for (const [name, value] of Object.entries(attributes)) part.setAttribute(name, value);
-    part.textContent = content;
-    return part;
-  };
-  const {pixels, likeness, accuracy} = SHIFTS, points = likeness.map((value, place) => [x(value), y(accuracy[place])]);
-  const svg = draw("svg", {viewBox: "0 0 324 210", role: "img"});
-  const list = values => values.map(value => percent(value)).join(text("comma"));
-  svg.ariaLabel = text("shift-why", {likenesses: list(likeness), accuracies: list(accuracy)});
-  for (const share of [0, .5, 1]) {
-    svg.append(draw("line", {class: "grid", x1: left, x2: right, y1: y(share), y2: y(share)}));
-    svg.append(draw("text", {x: left - 6, y: y(share) + 4, "text-anchor": "end"}, percent(share)));
-  }
-  for (const share of [.2, .4, .6, .8, 1]) {
-    svg.append(draw("text", {x: x(share), y: bottom + 16, "text-anchor": "middle"}, percent(share)));
-  }
-  svg.append(draw("text", {x: (left + right) / 2, y: bottom + 36, "text-anchor": "middle"}, text("shift-x")));
-  svg.append(draw("text", {transform: `translate(12 ${(top + bottom) / 2}) rotate(-90)`, "text-anchor": "middle"}, text("shift-y")));
-  svg.append(draw("polyline", {points: points.join(" ")}));
-  points.forEach(([x, y], place) => {
-    svg.append(draw("circle", {cx: x, cy: y, r: 4}));
-    svg.append(draw("text", {x: x - 7, y: y - 5, "text-anchor": "end"}, text("shift-point", {pixels: pixels[place]})));
-  });
-  yours.forEach(([name, value], view) => {
-    svg.append(draw("line", {class: `yours ${view ? "" : "first"}`, x1: x(value), x2: x(value), y1: 18 + 16 * view, y2: bottom}));
-    const near = x(value) > 250 ? "end" : x(value) < 90 ? "start" : "middle";
-    svg.append(draw("text", {class: "yours", x: x(value), y: 13 + 16 * view, "text-anchor": near}, `${name} ${percent(value)}`));
-  });
-  figure.replaceChildren(figure.firstElementChild, svg);
+  const word = (x, y, anchor, content, more = {}) => svg("text", {x, y, "text-anchor": anchor, ...more}, content);
+  const {pixels, likeness, accuracy} = SHIFTS, list = shares => shares.map(share => percent(share)).join(text("comma"));
+  const picture = svg("svg", {viewBox: "0 0 324 210", role: "img"});
+  picture.ariaLabel = text("shift-why", {likenesses: list(likeness), accuracies: list(accuracy)});
+  picture.append(
+    ...[0, .5, 1].flatMap(share => [
+      svg("line", {class: "grid", x1: left, x2: right, y1: y(share), y2: y(share)}),
+      word(left - 6, y(share) + 4, "end", percent(share)),
+    ]),
+    ...[.2, .4, .6, .8, 1].map(share => word(x(share), bottom + 16, "middle", percent(share))),
+    word(middle, bottom + 36, "middle", text("shift-x")),
+    word(0, 0, "middle", text("shift-y"), {transform: `translate(12 ${(top + bottom) / 2}) rotate(-90)`}),
+    svg("polyline", {points: likeness.map((share, place) => [x(share), y(accuracy[place])]).join(" ")}),
+    ...likeness.flatMap((share, place) => [
+      svg("circle", {cx: x(share), cy: y(accuracy[place]), r: 4}),
+      word(x(share) - 7, y(accuracy[place]) - 5, "end", text("shift-point", {pixels: pixels[place]})),
+    ]),
+    ...yours.map(([name, share]) => [`${name} ${percent(share)}`, share]).flatMap(([name, share], view) => [
+      svg("line", {class: view ? "yours" : "yours first", x1: x(share), x2: x(share), y1: 18 + 16 * view, y2: bottom}),
+      word(x(share), 13 + 16 * view, x(share) > middle ? "end" : "start", name, {class: "yours"}),
+    ]),
+  );
+  figure.querySelector("svg")?.remove();
+  figure.firstElementChild.after(picture);
 }
 
 // ---------------------------------------------------------------- the convolutional layer
@@ -175,10 +180,10 @@ function makeKernel(kernel) {
   const button = make("button", {className: "kernel", type: "button"}, weights, map, pooled);
   const open = spot => {
     opened = kernel;
-    place = spot ?? strongest(kernel);
+    place = within(spot ?? strongest(kernel));
     showConvolution(shown);
   };
-  let wasOpen = false;  // before the pointer came: its focus opens the sum, and the click that follows must not close it
+  let wasOpen = false;  // before the pointer came: its focus opens the sum, and its click must not close it again
   button.addEventListener("pointerdown", () => { wasOpen = opened === kernel; });
   button.addEventListener("focus", () => { if (opened !== kernel) open(); });
   button.addEventListener("click", event => {
@@ -192,9 +197,9 @@ function makeKernel(kernel) {
     if (opened === kernel && event.target === map && event.pointerType === "mouse") go(spotUnder(event, map));
   });
   button.addEventListener("keydown", event => {
-    const [down, right] = {ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]}[event.key] ?? [];
-    if (down === undefined || opened !== kernel) return;
-    event.preventDefault();
+    if (!(event.key in ARROWS) || opened !== kernel) return;
+    const [right, down] = ARROWS[event.key];
+    event.preventDefault();  // it would scroll the page
     go({row: place.row + down, column: place.column + right});
   });
   return button;
@@ -209,21 +214,24 @@ function strongest(kernel) {
 
 function spotUnder(event, canvas) {
   const box = canvas.getBoundingClientRect();
-  return {
-    row: Math.floor((event.clientY - box.top) / box.height * 28), column: Math.floor((event.clientX - box.left) / box.width * 28),
-  };
+  const share = {row: (event.clientY - box.top) / box.height, column: (event.clientX - box.left) / box.width};
+  return {row: Math.floor(28 * share.row), column: Math.floor(28 * share.column)};
 }
 
-function go({row, column}) {
-  const within = value => Math.min(Math.max(value, 0), 27);
-  place = {row: within(row), column: within(column)};
+function within({row, column}) {
+  const clamp = value => Math.min(Math.max(value, 0), 27);
+  return {row: clamp(row), column: clamp(column)};
+}
+
+function go(spot) {
+  place = within(spot);
   showSum();
 }
 
 // ---------------------------------------------------------------- the sum behind a number of a feature map
 
 // The 25 pixels under a kernel, null beside the picture, and what comes of them.
-function convolve(image, weights, bias, row, column) {
+function convolve(image, weights, bias, [row, column]) {
   const pixels = range(25).map(n => {
     const [y, x] = [row + Math.floor(n / 5) - 2, column + n % 5 - 2];
     return y < 0 || y > 27 || x < 0 || x > 27 ? null : image[28 * y + x];
@@ -235,54 +243,76 @@ function convolve(image, weights, bias, row, column) {
 function showSum() {
   let box = document.querySelector(".sum");
   if (opened === null) return box?.remove();
-  if (!box) {
-    box = element("sum").content.cloneNode(true).firstElementChild;
-    for (const part of box.querySelectorAll("[data-text]")) part.textContent = text(part.dataset.text);
-    const canvases = [...box.querySelectorAll("canvas")];
-    for (const canvas of canvases) {
-      for (const type of ["pointermove", "pointerdown"]) canvas.addEventListener(type, event => go(spotUnder(event, canvas)));
-    }
-  }
+  box ??= makeSum();
   const button = document.querySelectorAll("#conv .kernel")[opened];
   if (button.nextElementSibling !== box) button.after(box);  // the grid closes the gap before it
 
-  const {view, images, weights: {kernels, biases}} = shown, image = images[view];
+  const {view, images, weights: {kernels, biases}} = shown, most = largest(kernels.flat(2));
   const weights = kernels[opened].flat(), bias = biases[opened], {row, column} = place;
-  const {pixels, products, total} = convolve(image, weights, bias, row, column);
+  const at = spot => convolve(images[view], weights, bias, spot);
+  const {pixels, products, total} = at([row, column]);
   const [shownBias, ...shownProducts] = roundTogether([bias, ...products]);
+  showNumbers(box, "pixels", pixels, 1);
+  showNumbers(box, "weights", weights, most);
+  showNumbers(box, "products", shownProducts, most);
+
   const together = sum(shownProducts), relu = Math.max(0, total);
+  showLines(box.querySelector("dl"), [
+    ["products", text("sum-of-products"), together],
+    ["bias", `+ ${text("sum-bias")}`, shownBias],
+    ["total", `= ${text("sum-sum")}`, together + shownBias],
+    ["relu", text(total > 0 ? "sum-relu-keeps" : "sum-relu-cuts"), relu],
+  ]);
+  const pooled = showPooling(box, fours([row - row % 2, column - column % 2]), spot => Math.max(0, at(spot).total));
 
-  box.querySelector(".place").textContent = text("sum-place", {row: row + 1, column: column + 1});
-  const cells = (name, values, scale) => showNumbers(box.querySelector(`[data-numbers=${name}]`), values, scale);
-  cells("pixels", pixels, 1);
-  cells("weights", weights, largest(kernels.flat(2)));
-  cells("products", shownProducts, largest(kernels.flat(2)));
-
-  const four = fours([row - row % 2, column - column % 2]);
-  const values = four.map(spot => Math.max(0, convolve(image, weights, bias, ...spot).total)), kept = Math.max(...values);
-  cells("pooling", values, largest(values));
-  [...box.querySelector("[data-numbers=pooling]").children].forEach((cell, place) => {
-    cell.classList.toggle("kept", values[place] === kept && place === values.indexOf(kept));
-    cell.classList.toggle("here", `${four[place]}` === `${[row, column]}`);
+  const spot = {row: row + 1, column: column + 1}, three = value => number(value, 3);
+  box.querySelector(".place").textContent = text("sum-place", spot);
+  box.querySelector("[aria-live]").textContent = text("sum-spoken", {
+    ...spot, products: three(together), bias: three(shownBias), sum: three(together + shownBias), relu: three(relu),
+    pooled: three(pooled),
   });
-  box.querySelector(".result figcaption").textContent = text("sum-pooling", {value: number(kept, 3)});
+  showMaps(box, images[view]);
+}
 
-  const lines = [
-    ["products", text("sum-of-products"), number(together, 3)],
-    ["bias", `+ ${text("sum-bias")}`, number(shownBias, 3)],
-    ["total", `= ${text("sum-sum")}`, number(together + shownBias, 3)],
-    ["relu", `${text("sum-relu")} (${text(total > 0 ? "sum-relu-keeps" : "sum-relu-cuts")})`, number(relu, 3)],
-  ];
-  box.querySelector("dl").replaceChildren(...lines.map(([name, term, value]) => {
-    const line = make("div", {}, make("dt", {textContent: term}), make("dd", {textContent: value}));
+function makeSum() {
+  const box = element("sum").content.cloneNode(true).firstElementChild;
+  for (const part of box.querySelectorAll("[data-text]")) part.textContent = text(part.dataset.text);
+  for (const canvas of box.querySelectorAll("canvas")) {
+    const point = event => go(spotUnder(event, canvas));
+    for (const type of ["pointermove", "pointerdown"]) canvas.addEventListener(type, point);
+  }
+  return box;
+}
+
+function showPooling(box, spots, value) {
+  const values = spots.map(value), kept = Math.max(...values);
+  const here = spots.findIndex(([row, column]) => row === place.row && column === place.column);
+  showNumbers(box, "pooling", values, largest(values));
+  const cells = box.querySelectorAll("[data-numbers=pooling] span");
+  cells[values.indexOf(kept)].classList.add("kept");
+  cells[here].classList.add("here");
+  box.querySelector(".result figcaption").textContent = text("sum-pooling", {value: number(kept, 3)});
+  return kept;
+}
+
+function showNumbers(parent, name, values, scale) {
+  const box = parent.querySelector(`[data-numbers=${name}]`);
+  if (box.children.length !== values.length) box.replaceChildren(...values.map(() => make("span")));
+  values.forEach((value, place) => {
+    const cell = box.children[place];
+    cell.textContent = value === null ? "0" : number(value, 3);
+    cell.className = value === null ? "beside-picture" : value < 0 ? "minus" : "plus";
+    cell.style.setProperty("--strength", `${Math.round(50 * Math.min(1, Math.abs(value) / scale))}%`);
+  });
+}
+
+// Show a sum line by line: [[name, what, number], ..].
+function showLines(list, lines) {
+  list.replaceChildren(...lines.map(([name, term, value]) => {
+    const line = make("div", {}, make("dt", {textContent: term}), make("dd", {textContent: number(value, 3)}));
     line.dataset.sum = name;
     return line;
   }));
-  box.querySelector("[aria-live]").textContent = text("sum-spoken", {
-    row: row + 1, column: column + 1, products: number(together, 3), bias: number(shownBias, 3),
-    sum: number(together + shownBias, 3), relu: number(relu, 3), pooled: number(kept, 3),
-  });
-  showMaps(box, image);
 }
 
 function showMaps(box, image) {
@@ -305,20 +335,11 @@ function frame(box, row, column, size, of) {
   Object.assign(box.style, {top: share(row), left: share(column), width: share(size), height: share(size)});
 }
 
-function showNumbers(box, values, scale) {
-  if (box.children.length !== values.length) box.replaceChildren(...values.map(() => make("span")));
-  values.forEach((value, place) => {
-    const cell = box.children[place];
-    cell.textContent = value === null ? "0" : number(value, 3);
-    cell.className = value === null ? "beside-picture" : value < 0 ? "minus" : "plus";
-    cell.style.setProperty("--strength", `${Math.round(50 * Math.min(1, Math.abs(value) / scale))}%`);
-  });
-}
-
 // ---------------------------------------------------------------- the neurons
 
 function showNeurons({answers, view, weights: {dead, tried}}) {
-  const {bytes: base64, scale, shape: [neurons]} = answers[view].hidden, values = bytes(base64), isDead = new Set(dead ?? []);
+  const {bytes: base64, scale, shape: [neurons]} = answers[view].hidden;
+  const values = bytes(base64), isDead = new Set(dead ?? []);
   const canvas = document.querySelector("#neurons canvas"), context = canvas.getContext("2d");
   const columns = Math.ceil(Math.sqrt(neurons)), size = canvas.width / columns, radius = Math.min(.42 * size, 40);
   const [plus, line, soft] = ["--plus", "--line", "--soft"].map(name => `rgb(${colour(name)})`);
@@ -373,9 +394,7 @@ function showVotes({answers, view, images, weights}) {
     ballot.querySelector("h3").textContent = text(which ? "votes-other" : "votes-answer", {digit});
     showBallot(ballot, digit, column, images[view], weights.biases[digit], most);
   });
-  const pick = document.querySelector("#votes .pick");
-  pick.ariaLabel = text("votes-pick");
-  choices(pick, DIGITS, other, digit => { wondered = digit; showVotes(shown); });
+  choices(document.querySelector("#votes .pick"), DIGITS, other, digit => { wondered = digit; showVotes(shown); });
   showScales(document.querySelector("#votes .scales"), [[text("scale-weights"), -most, most]]);
 }
 
@@ -398,15 +417,12 @@ function showBallot(ballot, digit, column, image, bias, most) {
   paint(map, votes.map(vote => vote / most));
   template.ariaLabel = text("votes-weights");
   map.ariaLabel = text("votes-picture", {digit, plus: number(plus, 3), minus: number(minus, 3)});
-  const lines = [
-    ["for", text("votes-for"), plus], ["against", `+ ${text("votes-against")}`, minus],
-    ["bias", `+ ${text("sum-bias")}`, rounded], ["logit", `= ${text("logit")}`, plus + minus + rounded],
-  ];
-  ballot.querySelector("dl").replaceChildren(...lines.map(([name, term, value]) => {
-    const line = make("div", {}, make("dt", {textContent: term}), make("dd", {textContent: number(value, 3)}));
-    line.dataset.sum = name;
-    return line;
-  }));
+  showLines(ballot.querySelector("dl"), [
+    ["for", text("votes-for"), plus],
+    ["against", `+ ${text("votes-against")}`, minus],
+    ["bias", `+ ${text("sum-bias")}`, rounded],
+    ["logit", `= ${text("logit")}`, plus + minus + rounded],
+  ]);
 }
 
 // ---------------------------------------------------------------- the logits

@@ -18,7 +18,7 @@ export const TEXTS = {
   "edge": ["Try the edge", "试试边上"],
   "hint": [
     "Draw with mouse, pen or finger. [Esc] clears. With the keyboard: on the paper, arrow keys move the pen, two together slantwise, and [Space] puts it down or lifts it.",
-    "用鼠标、笔或手指书写，[Esc] 清除。用键盘：先用 [Tab] 移到纸上，方向键移动笔（同时按两个键走斜线），[空格] 落笔或抬笔。",
+    "用鼠标、笔或手指书写，[Esc] 清除。用键盘：在纸上，方向键移动笔（同时按两个键走斜线），[空格] 落笔或抬笔。",
   ],
   "server-gone": [
     "The server does not answer. Start “python draw.py” again: your drawing stays, and the page goes on by itself.",
@@ -88,8 +88,8 @@ export const TEXTS = {
 
   "similar": ["What it has seen before", "它以前见过什么"],
   "similar-why": [
-    "The six training digits most like the picture, and how much alike they are. The network has learned from such digits, and from nothing else.",
-    "训练数据中与这幅图最像的六个数字，以及相似程度。网络只从这样的数字中学习过。",
+    "The six training digits most like the picture, and how much alike they are. The network has learned from such digits and from nothing else; where none is like yours, it can only guess.",
+    "训练数据中与这幅图最像的六个数字，以及相似程度。网络只从这样的数字中学习过；如果没有一个像你的画，它只能猜。",
   ],
   "similar-usual": [
     "For a test digit the best match is usually {usual}; for yours it is {drawn} as drawn and {centred} centred.",
@@ -99,7 +99,8 @@ export const TEXTS = {
   "shift-title": ["The less alike, the more often wrong", "越不像，越容易认错"],
   "shift-x": ["likeness of the best match", "最佳匹配的相似度"],
   "shift-y": ["read correctly", "认对的比例"],
-  "shift-point": ["{pixels} px", "{pixels} 像素"],
+  "shift-point": ["{pixels} px", "{pixels} px"],
+  "shift-what": ["MNIST’s test digits, shifted right by 0 to 8 pixels (px)", "MNIST 的测试数字，向右移 0 到 8 个像素（px）"],
   "shift-why": [
     "MNIST’s test digits, shifted to the right by 0 to 8 pixels: alike {likenesses}; read correctly {accuracies}.",
     "把 MNIST 的测试数字向右移 0 到 8 个像素：相似度依次为 {likenesses}；认对的比例依次为 {accuracies}。",
@@ -134,9 +135,8 @@ export const TEXTS = {
   "sum-of-products": ["all products together", "乘积之和"],
   "sum-bias": ["bias", "偏置"],
   "sum-sum": ["sum", "总和"],
-  "sum-relu": ["after ReLU", "ReLU 之后"],
-  "sum-relu-keeps": ["above 0: it stays", "大于 0：保持不变"],
-  "sum-relu-cuts": ["not above 0: it becomes 0", "不大于 0：变成 0"],
+  "sum-relu-keeps": ["after ReLU: above 0, it stays", "ReLU 之后（大于 0，不变）"],
+  "sum-relu-cuts": ["after ReLU: not above 0, it becomes 0", "ReLU 之后（不大于 0，变成 0）"],
   "sum-pooling": [
     "Of these 2×2 places pooling keeps the largest: {value}.", "池化从这 2×2 个位置中留下最大的：{value}。",
   ],

@@ -2,18 +2,18 @@
 // every word in draw-texts.js.
 
 import {LANGUAGES, has, language, number, percent, speakLanguage, text} from "./draw-texts.js";
-import {DIGITS, choices, element, paint, showInside} from "./draw-inside.js";
+import {ARROWS, DIGITS, choices, element, paint, showInside} from "./draw-inside.js";
 
 const SIDES = ["left", "right"];
 const VIEWS = ["as-drawn", "centred"];
 const WEAK = 0.5;  // a network that reads less of the test digits says so
 const canvas = element("canvas");
 
-// Language and "Look inside" are remembered for good, the chosen runs until this tab is closed. A browser may forbid both.
+// Language and "Look inside" are remembered for good, the chosen runs until this tab is closed.
 const store = key => key.startsWith("run-") ? sessionStorage : localStorage;
 
 function recall(key) {
-  try { return store(key).getItem(key); } catch { return null; }
+  try { return store(key).getItem(key); } catch { return null; }  // a browser may forbid to remember
 }
 
 function remember(key, value) {
@@ -140,7 +140,7 @@ function showRuns() {
   SIDES.forEach((name, side) => {
     const {title, select, facts, best} = sides[side], shown = run(side), better = shown && bestRun(shown.network);
     title.textContent = text(`run-${name}`);
-    select.setAttribute("aria-label", text(`choose-${name}`));
+    select.ariaLabel = text(`choose-${name}`);
     fillSelect(select, start[side] && text(`follow-${name}`, {run: start[side]}));
     select.value = choice[side];
     facts.textContent = shown ? factsText(shown) : text("no-run");
@@ -243,11 +243,11 @@ function showVerdicts() {
       bar.style.setProperty("--probability", probability);
       bar.classList.toggle("wins", bar.dataset.digit === best);
     }
-    bars.setAttribute("aria-label", best ? [...bars.children].map(bar => bar.title).join(text("comma")) : text("nothing"));
+    bars.ariaLabel = best ? [...bars.children].map(bar => bar.title).join(text("comma")) : text("nothing");
   }
   VIEWS.forEach((view, which) => {
     paint(pictures[which], answer ? answer[view].picture.map(value => value / 255) : [], "--ink");
-    pictures[which].setAttribute("aria-label", text("picture", {view: text(view)}));
+    pictures[which].ariaLabel = text("picture", {view: text(view)});
   });
   speak();
 }
@@ -315,10 +315,11 @@ const updateInside = latest(async () => {
 
 function showLooking() {
   document.body.classList.toggle("looking", looking.open);
-  element("look").setAttribute("aria-expanded", looking.open);
+  element("look").ariaExpanded = looking.open;
   element("inside").hidden = !looking.open;
   choices(element("which-view"), VIEWS.map(view => text(view)), looking.view, view => look({view}));
-  choices(element("which-network"), verdicts.slice(0, 2).map(({title}) => title.textContent), looking.side, side => look({side}));
+  const networks = verdicts.slice(0, SIDES.length).map(({title}) => title.textContent);
+  choices(element("which-network"), networks, looking.side, side => look({side}));
   updateInside();
 }
 
@@ -335,8 +336,9 @@ element("look").addEventListener("click", () => look({open: !looking.open}));
 function showTexts(chosen) {
   speakLanguage(chosen);
   document.title = text("title");
-  for (const part of document.querySelectorAll("[data-text]")) part.replaceChildren(...withKeys(text(part.dataset.text)));
-  for (const part of document.querySelectorAll("[data-label]")) part.setAttribute("aria-label", text(part.dataset.label));
+  const parts = name => document.querySelectorAll(`[data-${name}]`);
+  for (const part of parts("text")) part.replaceChildren(...withKeys(text(part.dataset.text)));
+  for (const part of parts("label")) part.ariaLabel = text(part.dataset.label);
   const languages = Object.keys(LANGUAGES);
   choices(element("languages"), Object.values(LANGUAGES), languages.indexOf(language()), which => {
     remember("language", languages[which]);
@@ -431,7 +433,6 @@ for (const type of ["pointerup", "pointercancel"]) canvas.addEventListener(type,
 // ---------------------------------------------------------------- buttons and keys
 
 const keyboard = {x: PAPER / 2, y: PAPER / 2, stroke: null, held: new Set()};
-const ARROWS = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]};
 
 function showPen() {
   Object.assign(element("pen").style, {left: `${100 * keyboard.x / PAPER}%`, top: `${100 * keyboard.y / PAPER}%`});
