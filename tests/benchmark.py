@@ -356,7 +356,7 @@ def row(what, unit, values, of=None, ratios=((), ())):
         "unit": unit,
         "value": spread(values),
         "of": of,
-        "ratio": spread([above / below for above, below in zip(*ratios, strict=True)]),
+        "ratio": spread([above / below for above, below in zip(*ratios, strict=False)]),
     }
 
 

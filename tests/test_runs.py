@@ -16,8 +16,10 @@ from support.tensorflow1 import tf
 
 import numpy as np
 import pytest
+from tensorboard.plugins.hparams import api_pb2
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from helpers import run_folders
+from helpers import events, run_folders
 
 IMAGES, TEST_IMAGES = 1000, 800
 
@@ -135,6 +137,14 @@ def test_what_is_due(new_run, epochs, points, train, test, histograms):
     )
     early = {10, 20, 50, 100, 200} & set(dues)
     assert checkpoints == {*every(histograms, epochs), *early, epochs} - {0}
+
+
+def test_layers_are_looked_at_ten_times(new_run):
+    """As TensorBoard keeps ten pictures of a tag; closer at the start, when most happens."""
+    run = new_run(epochs=100)
+    follow(run)
+    moved = events(run.folder / "train").Histograms("moved since step 0/fc/Weights")
+    assert [event.step for event in moved] == [0, 1, 2, 5, 10, 20, 40, 60, 80, 100]
 
 
 def test_points_take_turns_among_the_test_images(new_run):
@@ -404,6 +414,21 @@ def ending(run, at):
     return str(problem.value)
 
 
+@pytest.mark.parametrize(
+    "event, status",
+    [(None, "STATUS_SUCCESS"), ("signal", "STATUS_SUCCESS"), ("fault", "STATUS_FAILURE")],
+)
+def test_hparams_are_told_how_it_ended(new_run, heeded, event, status):
+    run = new_run(epochs=5)
+    if event == "fault":
+        ending(run, lambda: run.note_training(float("nan")))
+    else:
+        follow(run, at=lambda step: step == 2 and event and signal.raise_signal(signal.SIGTERM))
+    content = events(run.folder / "test").SummaryMetadata("_hparams_/session_end_info").plugin_data
+    ended = HParamsPluginData.FromString(content.content).session_end_info
+    assert ended.status == api_pb2.Status.Value(status)
+
+
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
 def test_loss_that_is_no_number(new_run, loss):
     run = new_run(epochs=10, learning_rate=7.5)
@@ -466,15 +491,23 @@ def test_bug_keeps_its_traceback(new_run):
     assert record(run)["status"] == "failed"
 
 
-def test_disk_that_is_full_at_the_very_end(new_run, monkeypatch):
-    """What cannot be written after the last step is told as well."""
-    run = new_run(epochs=2)
+@pytest.mark.parametrize(
+    "failure, raised, words",
+    [
+        (OSError(errno.ENOSPC, "it is full"), terminal.Problem, "cannot be written .*: it is full"),
+        (RuntimeError("a bug"), RuntimeError, "^a bug$"),
+    ],
+)
+def test_failure_after_the_last_step(new_run, monkeypatch, failure, raised, words):
+    """What could not be written at the very end is told as well."""
 
-    def full(*arguments, **keywords):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    def fail(*arguments, **keywords):
+        raise failure
 
-    with pytest.raises(terminal.Problem, match=os.strerror(errno.ENOSPC)):
-        follow(run, at=lambda step: step == 2 and monkeypatch.setattr(json, "dumps", full))
+    with pytest.raises(raised, match=words):
+        follow(
+            new_run(epochs=2), lambda step: step == 2 and monkeypatch.setattr(json, "dumps", fail)
+        )
 
 
 # --------------------------------------------------------------------- batches that are too large
