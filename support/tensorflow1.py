@@ -1,6 +1,6 @@
 """TensorFlow 1, as today's TensorFlow contains it: imported quietly and fast, its errors in words.
 
-from support.tensorflow1 import tf
+Whoever needs it says `from support.tensorflow1 import tf`.
 """
 
 import contextlib
