@@ -1,0 +1,193 @@
+"""Train every experiment of README's table with several seeds, and keep what came out.
+
+python tests/study.py            # hours; Ctrl-C ends it, the next start goes on where it ended
+python tests/study.py --table    # only print the table, from what is kept
+
+MNIST is read from the folder that the environment variable MNIST_DATA names, or from MNIST_data/.
+The results lie in tests/study.json, one entry a run; to make a run again, delete its entry.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+PROJECT = Path(__file__).resolve().parent.parent
+sys.path.append(str(PROJECT))  # Python looks only into this file's own folder
+
+import input_data
+import mnist
+from support import runs, settings, terminal
+from support.tensorflow1 import tf
+
+RESULTS = Path(__file__).with_name("study.json")
+MOMENTS = {200, 1000, 2000}  # steps at which all test images are tested, besides the quarters
+
+# The rows of the table: constants of mnist.py, and how many seeds. Trained in this order.
+ROWS = [
+    ({"learning_rate": 0.1, "epochs": 100}, 10),
+    ({"learning_rate": 0.01, "epochs": 2000}, 10),
+    ({"learning_rate": 0.001, "epochs": 2000}, 5),
+    ({"learning_rate": 0.0001, "epochs": 2000}, 5),
+    ({"learning_rate": 0.00001, "epochs": 2000}, 2),
+    ({"learning_rate": 0.0001, "epochs": 2000, "network": "softmax"}, 2),
+    ({"learning_rate": 0.001, "epochs": 2000, "network": "softmax"}, 2),
+    ({"learning_rate": 0.0001, "epochs": 2000, "kernels": 1}, 2),
+    ({"learning_rate": 0.0001, "epochs": 2000, "neurons": 16}, 2),
+    ({"learning_rate": 0.1, "epochs": 1000}, 2),
+    ({"learning_rate": 0.0001, "epochs": 2000, "neurons": 128}, 2),
+    ({"learning_rate": 0.001, "epochs": 20000}, 2),
+    ({"learning_rate": 0.0001, "epochs": 20000}, 2),
+    ({"learning_rate": 0.0001, "epochs": 2000, "kernels": 64}, 2),
+]
+
+
+class WatchedRun(runs.Run):
+    """A run that tests on all images at MOMENTS too, and notes what the study asks for."""
+
+    def __init__(self, settings, data, bar):
+        """Take what runs.Run takes, and a bar that counts the steps."""
+        self._bar_of_all, self._all = bar, (data.test.images, data.test.labels)
+        self.tests, self.highest_loss, self.highest_loss_step = {}, 0, 0
+        super().__init__(settings, data)
+
+    def steps(self, *arguments):
+        """Yield what runs.Run.steps yields, with more tests on all images."""
+        for step, due in super().steps(*arguments):
+            yield step, due._replace(test=self._all) if step in MOMENTS else due
+            self._bar_of_all.update(not due.last)
+
+    def note_training(self, loss):
+        """Note the highest loss of a batch."""
+        if loss > self.highest_loss:
+            self.highest_loss, self.highest_loss_step = float(loss), self.record["step"]
+        super().note_training(loss)
+
+    def note_test(self, accuracy, loss, images):
+        """Note the result of a test on all images."""
+        if images == len(self._all[0]):
+            self.tests[str(self.record["step"])] = _rounded(accuracy, loss)
+        super().note_test(accuracy, loss, images)
+
+
+def _rounded(accuracy, loss):
+    return {"accuracy": round(float(accuracy), 5), "loss": float(f"{loss:.4g}")}
+
+
+# ------------------------------------------------------------------------------------ one training
+
+
+def measure(constants, seed, bar):
+    """Train one network, in a folder of its own that is deleted, and return its entry, a dict."""
+    data_dir = os.environ.get("MNIST_DATA", PROJECT / "MNIST_data")
+    entry = {"constants": constants, "seed": seed}
+    with tempfile.TemporaryDirectory() as logdir, _silence():
+        given = {**constants, "seed": seed, "data_dir": data_dir, "logdir": logdir}
+        flags = [word for name, value in given.items() for word in (f"--{name}", value)]
+        chosen = settings.read_settings(vars(mnist), flags)
+        data = input_data.read_data_sets(str(chosen.data_dir), validation_size=0, seed=seed)
+        run = WatchedRun(chosen, data, bar)
+        mnist.train(chosen, data, run)
+        if run.record["status"] != "finished":
+            raise KeyboardInterrupt
+        entry["tests"] = run.tests
+        entry["highest_loss"] = {
+            "step": run.highest_loss_step,
+            "loss": float(f"{run.highest_loss:.4g}"),
+        }
+        entry["first_perfect_batch"] = _first_perfect_batch(run.folder / "train")
+        entry |= _look_at(chosen, data, runs.find(logdir)[0]["checkpoint"])
+    return entry
+
+
+def _silence():
+    """Hold back what a run says and its bar."""
+    silence = contextlib.ExitStack()
+    silence.enter_context(contextlib.redirect_stdout(io.StringIO()))
+    silence.enter_context(contextlib.redirect_stderr(io.StringIO()))
+    return silence
+
+
+def _first_perfect_batch(folder):
+    """Return the first step at which the curve of the batches shows 100%; None if it never does."""
+    for file in sorted(folder.glob("events*")):
+        for event in tf.train.summary_iterator(str(file)):
+            for value in event.summary.value:
+                if value.tag == "accuracy" and value.simple_value == 1:
+                    return event.step
+    return None
+
+
+def _look_at(chosen, data, checkpoint):
+    """Measure a trained network: on all training images, its answers, and its dead ReLUs."""
+    with tf.Graph().as_default() as graph, tf.Session() as session:
+        model = mnist.build(chosen)
+        tf.train.Saver(tf.trainable_variables()).restore(session, checkpoint)
+        accuracy, loss, _ = mnist.evaluate(session, model, data.train.images, data.train.labels)
+        _, _, logits = mnist.evaluate(session, model, data.test.images, data.test.labels)
+        found = {
+            "train": _rounded(accuracy, loss),
+            "answers": np.bincount(logits.argmax(axis=1), minlength=10).tolist(),
+        }
+        if chosen.network == "convolutional":  # the share that is 0 for each of 1,000 test digits
+            layers = [graph.get_tensor_by_name(f"{name}:0") for name in ["conv/Relu", "hidden"]]
+            conv, hidden = session.run(layers, {model.images: data.test.images[:1000]})
+            found["dead"] = {
+                "conv": round(float(1 - conv.any(axis=(0, 1, 2)).mean()), 4),
+                "fc1": round(float(1 - hidden.any(axis=0).mean()), 4),
+            }
+    return found
+
+
+# --------------------------------------------------------------------------------------- the study
+
+
+def read():
+    """Return the entries that are kept, a list of dicts."""
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+
+
+def keep(entries):
+    """Write the entries whole or not at all, one a line."""
+    part = RESULTS.with_suffix(".part")
+    part.write_text("[\n" + ",\n".join(json.dumps(entry) for entry in entries) + "\n]\n")
+    part.replace(RESULTS)
+
+
+def complete():
+    """Train what is missing, and keep each result at once."""
+    entries = read()
+    wanted = [(constants, seed) for constants, seeds in ROWS for seed in range(1, seeds + 1)]
+    kept = [(entry["constants"], entry["seed"]) for entry in entries]
+    bar = tqdm(
+        total=sum(constants["epochs"] for constants, _ in wanted),
+        initial=sum(constants["epochs"] for constants, seed in wanted if (constants, seed) in kept),
+        file=sys.stderr,
+        unit=" steps",
+        mininterval=1 if sys.stderr.isatty() else 60,
+    )
+    with bar:
+        for constants, seed in wanted:
+            if (constants, seed) not in kept:
+                bar.set_postfix_str(f"{constants}, seed {seed}")
+                entries.append(measure(constants, seed, bar))
+                keep(entries)
+
+
+def main(flags):
+    """Complete the study, or only print its table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--table", action="store_true", help="only print what is kept")
+    if not parser.parse_args(flags).table:
+        complete()
+
+
+if __name__ == "__main__":
+    terminal.program(main)
