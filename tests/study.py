@@ -19,14 +19,14 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-PROJECT = Path(__file__).resolve().parent.parent
-sys.path.append(str(PROJECT))  # Python looks only into this file's own folder
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # Python looks beside this file only
 
 import input_data
 import mnist
 from support import runs, settings, terminal
 from support.tensorflow1 import tf
 
+PROJECT = Path(mnist.__file__).parent
 RESULTS = Path(__file__).with_name("study.json")
 MOMENTS = {200, 1000, 2000}  # steps at which all test images are tested, besides the quarters
 
