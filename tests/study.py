@@ -1,7 +1,7 @@
 """Train every experiment of README's table with several seeds, and keep what came out.
 
 python tests/study.py            # hours; Ctrl-C ends it, the next start goes on where it ended
-python tests/study.py --table    # only print the table, from what is kept
+python tests/study.py --table    # only print README's tables, from what is kept
 
 MNIST is read from the folder that the environment variable MNIST_DATA names, or from MNIST_data/.
 The results lie in tests/study.json, one entry a run; to make a run again, delete its entry.
@@ -181,12 +181,98 @@ def complete():
                 keep(entries)
 
 
+# ---------------------------------------------------------------------------------- README's tables
+
+
+def table(entries):
+    """Return README's table as lines of Markdown; runs that learned and that did not lie apart."""
+    lines = [
+        "| `LEARNING_RATE` | `EPOCHS` | besides | runs | step 200 | step 1,000 | the end "
+        "| test loss | training digits |",
+        "|---" * 9 + "|",
+    ]
+    for constants, _ in ROWS:
+        of_row = [entry for entry in entries if entry["constants"] == constants]
+        learned = [entry for entry in of_row if not _is_dead(entry)]
+        dead = [entry for entry in of_row if _is_dead(entry)]
+        for group, word in [(learned, "learned"), (dead, "died")]:
+            if group:
+                count = f"{len(group)}" if group is of_row else f"{len(group)} of {len(of_row)}"
+                lines.append(_row(constants, group, f"{count} {word}"))
+    return lines
+
+
+def _is_dead(entry):
+    """Tell whether a network says the same of nearly every test digit."""
+    return max(entry["answers"]) > 9900
+
+
+def _row(constants, group, runs):
+    """Put what a group of entries have in common and their spread into a row of the table."""
+    besides = [
+        f"`{name.upper()} = {json.dumps(value)}`"
+        for name, value in constants.items()
+        if name not in ("learning_rate", "epochs")
+    ]
+    end = str(constants["epochs"])
+    cells = [
+        f"{constants['learning_rate']:f}".rstrip("0"),
+        f"{constants['epochs']:,}",
+        " ".join(besides),
+        runs,
+        *[_percent(_of(group, step, "accuracy")) for step in ("200", "1000", end)],
+        _spread([f"{loss:.3f}" for loss in sorted(_of(group, end, "loss"))]),
+        _percent([entry["train"]["accuracy"] for entry in group]),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def quarters(entries):
+    """Return the table of the long runs, quarter by quarter, as lines of Markdown."""
+    lines = [
+        "| `LEARNING_RATE` | step | test digits | test loss |",
+        "|---" * 4 + "|",
+    ]
+    for rate in (0.001, 0.0001):
+        constants = {"learning_rate": rate, "epochs": 20000}
+        group = [entry for entry in entries if entry["constants"] == constants]
+        for step in (5000, 10000, 15000, 20000) if group else ():
+            losses = sorted(_of(group, str(step), "loss"))
+            cells = [
+                f"{rate:f}".rstrip("0"),
+                f"{step:,}",
+                _percent(_of(group, str(step), "accuracy")),
+                _spread([f"{loss:.3f}" for loss in losses]),
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _of(group, step, measure):
+    return [entry["tests"][step][measure] for entry in group if step in entry["tests"]]
+
+
+def _percent(accuracies):
+    """Write the spread of accuracies, 0 to 1; 100.0% is kept for those that are exactly that."""
+    rounded = [
+        min(f"{100 * part:.1f}", "99.9" if part < 1 else "100.0", key=float)
+        for part in sorted(accuracies)
+    ]
+    return f"{_spread(rounded)}%" if rounded else ""
+
+
+def _spread(texts):
+    """Write the first and the last of sorted texts, or only one where they are the same."""
+    return texts[0] if texts[0] == texts[-1] else f"{texts[0]} to {texts[-1]}"
+
+
 def main(flags):
-    """Complete the study, or only print its table."""
+    """Complete the study, then print README's tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--table", action="store_true", help="only print what is kept")
+    parser.add_argument("--table", action="store_true", help="only print, from what is kept")
     if not parser.parse_args(flags).table:
         complete()
+    print(*table(read()), "", *quarters(read()), sep="\n")
 
 
 if __name__ == "__main__":
