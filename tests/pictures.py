@@ -21,11 +21,12 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # Python looks beside this file only
 
-from helpers import PROJECT, serve_tensorboard, wait_for
 from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
+
+from helpers import PROJECT, serve_tensorboard, wait_for
 
 DOCS = PROJECT / "docs"
 WIDTH, HEIGHT = 1400, 900
