@@ -270,17 +270,15 @@ def inside(browser, address):
 
 
 def terminal(browser, address):
-    """A run at 60% of its steps, as a terminal of 100 columns shows it."""
+    """A run at 60% of its steps, as a terminal shows it."""
     lines = ["$ python mnist.py", *shown_until(" 60%")]
-    rows = [line[at : at + 100] for line in lines for at in range(0, len(line) or 1, 100)]
     style = (
         "body { margin: 0; background: #1e2430; color: #e8ebf5 }"
         "pre { margin: 20px; font: 14px/1.45 DejaVu Sans Mono, monospace }"
     )
-    page = (
-        f'<meta charset="utf-8"><style>{style}</style><pre>{html.escape(chr(10).join(rows))}</pre>'
-    )
-    resize(browser, 890, 40 + 20 * len(rows))
+    text = html.escape("\n".join(lines))
+    page = f'<meta charset="utf-8"><style>{style}</style><pre>{text}</pre>'
+    resize(browser, 1030, 122)
     browser.get(f"data:text/html,{urllib.parse.quote(page)}")
     save(settled(browser), "terminal")
     resize(browser, WIDTH, HEIGHT)
@@ -292,7 +290,7 @@ def shown_until(text):
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, PROJECT / "mnist.py", "--logdir", "mnist_example"]
         command += ["--data_dir", MNIST]
-        at = {"cwd": folder, "env": os.environ | {"COLUMNS": "100", "LINES": "24"}}
+        at = {"cwd": folder, "env": os.environ | {"COLUMNS": "117", "LINES": "24"}}
         with subprocess.Popen(command, stdin=its, stdout=its, stderr=its, **at) as process:
             shown = ""
             while text not in shown:
@@ -322,7 +320,8 @@ def main():
         alone = stack.enter_context(only(logdir, DEFAULT))
         of_all, of_one = (stack.enter_context(serve_tensorboard(at)) for at in (logdir, alone))
         wait_for(lambda: len(of_all("runs")) > 2 * len(RUNS) and len(of_one("runs")) == 2)
-        page = stack.enter_context(draw_server.serving(alone, MNIST))
+        drawn = stack.enter_context(only(logdir, DEFAULT))  # draw.py adds a run
+        page = stack.enter_context(draw_server.serving(drawn, MNIST))
         browser = stack.enter_context(chromium())
         resize(browser, WIDTH, HEIGHT)
         for name in flags.names or PICTURES:
