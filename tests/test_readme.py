@@ -31,7 +31,10 @@ def code(page):
 def tables(page):
     """Return the tables of a page, each a list of rows, each a list of cells."""
     found = re.findall(r"(?:^\|.*\|\n)+", prose(page), re.M)
-    return [[line.strip("| ").split(" | ") for line in table.splitlines()] for table in found]
+    return [
+        [[cell.strip() for cell in line[1:-1].split("|")] for line in table.splitlines()]
+        for table in found
+    ]
 
 
 def table_with(page, word):
