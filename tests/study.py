@@ -1,7 +1,7 @@
 """Train every experiment of README's table with several seeds, and keep what came out.
 
 python tests/study.py            # hours; Ctrl-C ends it, the next start goes on where it ended
-python tests/study.py --table    # only print README's tables, from what is kept
+python tests/study.py --quote    # only put what is kept into README
 
 MNIST is read from the folder that the environment variable MNIST_DATA names, or from MNIST_data/.
 The results lie in tests/study.json, one entry a run; to make a run again, delete its entry.
@@ -183,96 +183,120 @@ def complete():
 
 # ---------------------------------------------------------------------------------- README's tables
 
+# What the tables say in each language: the page, the heads of both tables, words in their cells.
+ENGLISH = {
+    "page": PROJECT / "README.md",
+    "runs": "`LEARNING_RATE` | `EPOCHS` | besides | runs | step 200 | step 1,000 | the end "
+    "| test loss | training digits",
+    "quarters": "`LEARNING_RATE` | step | test digits | test loss",
+    "learned": "{} of {} learned",
+    "died": "{} of {} died",
+    "spread": "{} to {}",
+}
+CHINESE = {
+    "page": PROJECT / "README.zh-CN.md",
+    "runs": "`LEARNING_RATE` | `EPOCHS` | 其他改动 | 次数 | 第 200 步 | 第 1,000 步 | 结束时 "
+    "| 测试损失 | 训练数字",
+    "quarters": "`LEARNING_RATE` | 训练步 | 测试数字 | 测试损失",
+    "learned": "{} / {} 学会",
+    "died": "{} / {} 死掉",
+    "spread": "{} 到 {}",
+}
 
-def table(entries):
-    """Return README's table as lines of Markdown; runs that learned and that did not lie apart."""
-    lines = [
-        "| `LEARNING_RATE` | `EPOCHS` | besides | runs | step 200 | step 1,000 | the end "
-        "| test loss | training digits |",
-        "|---" * 9 + "|",
-    ]
+
+def table(entries, words):
+    """Return the table of all rows, Markdown; runs that learned and runs that died lie apart."""
+    rows = []
     for constants, _ in ROWS:
         of_row = [entry for entry in entries if entry["constants"] == constants]
-        learned = [entry for entry in of_row if not _is_dead(entry)]
-        dead = [entry for entry in of_row if _is_dead(entry)]
-        for group, word in [(learned, "learned"), (dead, "died")]:
+        for outcome in ("learned", "died"):
+            group = [entry for entry in of_row if is_dead(entry) == (outcome == "died")]
             if group:
-                count = f"{len(group)}" if group is of_row else f"{len(group)} of {len(of_row)}"
-                lines.append(_row(constants, group, f"{count} {word}"))
-    return lines
+                count = words[outcome].format(len(group), len(of_row))
+                rows.append(_row(constants, group, count, words["spread"]))
+    return _markdown(words["runs"], rows)
 
 
-def _is_dead(entry):
-    """Tell whether a network says the same of nearly every test digit."""
+def is_dead(entry):
+    """Tell whether a network ended with the same answer for nearly every test digit."""
     return max(entry["answers"]) > 9900
 
 
-def _row(constants, group, runs):
-    """Put what a group of entries have in common and their spread into a row of the table."""
+def _row(constants, group, runs, spread):
     besides = [
         f"`{name.upper()} = {json.dumps(value)}`"
         for name, value in constants.items()
         if name not in ("learning_rate", "epochs")
     ]
     end = str(constants["epochs"])
-    cells = [
+    return [
         f"{constants['learning_rate']:f}".rstrip("0"),
         f"{constants['epochs']:,}",
         " ".join(besides),
         runs,
-        *[_percent(_of(group, step, "accuracy")) for step in ("200", "1000", end)],
-        _spread([f"{loss:.3f}" for loss in sorted(_of(group, end, "loss"))]),
-        _percent([entry["train"]["accuracy"] for entry in group]),
+        *[_percent(_of(group, step, "accuracy"), spread) for step in ("200", "1000", end)],
+        _losses(_of(group, end, "loss"), spread),
+        _percent([entry["train"]["accuracy"] for entry in group], spread),
     ]
-    return f"| {' | '.join(cells)} |"
 
 
-def quarters(entries):
-    """Return the table of the long runs, quarter by quarter, as lines of Markdown."""
-    lines = [
-        "| `LEARNING_RATE` | step | test digits | test loss |",
-        "|---" * 4 + "|",
-    ]
+def quarters(entries, words):
+    """Return the table of the long runs, quarter by quarter, Markdown."""
+    rows = []
     for rate in (0.001, 0.0001):
         constants = {"learning_rate": rate, "epochs": 20000}
         group = [entry for entry in entries if entry["constants"] == constants]
-        for step in (5000, 10000, 15000, 20000) if group else ():
-            losses = sorted(_of(group, str(step), "loss"))
-            cells = [
-                f"{rate:f}".rstrip("0"),
-                f"{step:,}",
-                _percent(_of(group, str(step), "accuracy")),
-                _spread([f"{loss:.3f}" for loss in losses]),
-            ]
-            lines.append(f"| {' | '.join(cells)} |")
-    return lines
+        for step in ("5000", "10000", "15000", "20000") if group else ():
+            cells = [f"{rate:f}".rstrip("0"), f"{int(step):,}"]
+            cells.append(_percent(_of(group, step, "accuracy"), words["spread"]))
+            rows.append([*cells, _losses(_of(group, step, "loss"), words["spread"])])
+    return _markdown(words["quarters"], rows)
 
 
 def _of(group, step, measure):
     return [entry["tests"][step][measure] for entry in group if step in entry["tests"]]
 
 
-def _percent(accuracies):
-    """Write the spread of accuracies, 0 to 1; 100.0% is kept for those that are exactly that."""
-    rounded = [
-        min(f"{100 * part:.1f}", "99.9" if part < 1 else "100.0", key=float)
-        for part in sorted(accuracies)
-    ]
-    return f"{_spread(rounded)}%" if rounded else ""
+def _percent(parts, spread):
+    """Write the spread of parts, 0 to 1; 100.0% is kept for those that are exactly that."""
+    texts = [f"{min(100 * part + 1e-9, 100 if part == 1 else 99.9):.1f}" for part in sorted(parts)]
+    return f"{_spread(texts, spread)}%" if texts else ""
 
 
-def _spread(texts):
+def _losses(losses, spread):
+    return _spread([f"{loss:.3f}" for loss in sorted(losses)], spread)
+
+
+def _spread(texts, spread):
     """Write the first and the last of sorted texts, or only one where they are the same."""
-    return texts[0] if texts[0] == texts[-1] else f"{texts[0]} to {texts[-1]}"
+    return texts[0] if texts[0] == texts[-1] else spread.format(texts[0], texts[-1])
+
+
+def _markdown(head, rows):
+    lines = [head, "|".join(["---"] * len(head.split(" | ")))]
+    lines += [" | ".join(row) for row in rows]
+    return "\n".join(f"| {line} |" if "---" not in line else f"|{line}|" for line in lines)
+
+
+def quote(entries):
+    """Put both tables into README, in each language, in place of those that stand there."""
+    for words in (ENGLISH, CHINESE):
+        text = words["page"].read_text(encoding="utf-8")
+        for name, content in {"study": table, "quarters": quarters}.items():
+            before, _, rest = text.partition(f"<!-- {name} -->\n")
+            _, _, after = rest.partition(f"<!-- /{name} -->")
+            made = content(entries, words)
+            text = f"{before}<!-- {name} -->\n{made}\n<!-- /{name} -->{after}"
+        words["page"].write_text(text, encoding="utf-8")
 
 
 def main(flags):
-    """Complete the study, then print README's tables."""
+    """Complete the study, and put its tables into README."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--table", action="store_true", help="only print, from what is kept")
-    if not parser.parse_args(flags).table:
+    parser.add_argument("--quote", action="store_true", help="only put what is kept into README")
+    if not parser.parse_args(flags).quote:
         complete()
-    print(*table(read()), "", *quarters(read()), sep="\n")
+    quote(read())
 
 
 if __name__ == "__main__":
