@@ -1,0 +1,143 @@
+"""README, README.zh-CN.md and tests/README.md: alive, true to what they describe, and in step."""
+
+import ast
+import re
+import shutil
+
+import mnist
+
+import pytest
+
+import study
+from helpers import PROJECT
+
+README, CHINESE = PROJECT / "README.md", PROJECT / "README.zh-CN.md"
+PAGES = [README, CHINESE, PROJECT / "tests" / "README.md"]
+
+
+def prose(page):
+    """Return a page without its blocks of code."""
+    return re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.S | re.M)
+
+
+def headings(page):
+    return re.findall(r"^(#+) (.+)$", prose(page), re.M)
+
+
+def code(page):
+    return re.findall(r"^```.*?^```", page.read_text(encoding="utf-8"), re.S | re.M)
+
+
+def tables(page):
+    """Return the tables of a page, each a list of rows, each a list of cells."""
+    found = re.findall(r"(?:^\|.*\|\n)+", prose(page), re.M)
+    return [
+        [[cell.strip() for cell in line[1:-1].split("|")] for line in table.splitlines()]
+        for table in found
+    ]
+
+
+def table_with(page, word):
+    """Return the rows below the head of the first table that has a word in its head."""
+    return next(table[2:] for table in tables(page) if word in table[0])
+
+
+def links(page):
+    return re.findall(r"\]\(([^)\s]+)\)", prose(page))
+
+
+# ------------------------------------------------------------------------------------------ links
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_links_lead_somewhere(page):
+    for link in links(page):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        if anchor:  # as GitHub makes them of headings
+            names = [title.lower().replace(" ", "-") for _, title in headings(target)]
+            assert anchor in [re.sub(r"[^\w-]", "", name) for name in names], link
+
+
+def test_every_picture_is_shown():
+    shown = {(page.parent / link).resolve() for page in PAGES for link in links(page)}
+    assert {path.resolve() for path in (PROJECT / "docs").iterdir()} <= shown
+
+
+# ---------------------------------------------------------------------------- what README describes
+
+
+@pytest.mark.parametrize("words", [study.ENGLISH, study.CHINESE], ids=["English", "Chinese"])
+def test_tables_of_the_study_are_what_was_measured(words):
+    text = words["page"].read_text(encoding="utf-8")
+    for made in study.table(study.read(), words), study.quarters(study.read(), words):
+        assert f"\n{made}\n" in text
+
+
+def test_study_has_the_seeds_that_it_promises():
+    for constants, seeds in study.ROWS:
+        trained = [entry["seed"] for entry in study.read() if entry["constants"] == constants]
+        assert sorted(trained) == list(range(1, seeds + 1)), constants
+
+
+def test_files_are_named():
+    names = {name for row in table_with(README, "file") for name in re.findall(r"`(.+?)`", row[0])}
+    assert all((PROJECT / name).exists() for name in names), names
+    modules = [*PROJECT.glob("*.py"), *PROJECT.glob("draw*"), *PROJECT.glob("support/[!_]*.py")]
+    assert {path.relative_to(PROJECT).as_posix() for path in modules} <= names
+
+
+def test_constants_are_those_of_the_program():
+    told = {}
+    for names, value, _ in table_with(README, "constant"):
+        for name in re.findall(r"`(\w+)`", names):
+            told[name] = value.strip("`")
+    assert list(told) == [name for name in vars(mnist) if name.isupper()]
+    for name, value in told.items():
+        if value:
+            assert ast.literal_eval(value) == getattr(mnist, name), name
+
+
+def test_program_that_rebuilds_a_network_runs(run_here, tmp_path):
+    run_here("--epochs", "10", "--kernels", "3", "--neurons", "5")
+    shutil.move(tmp_path / "runs", tmp_path / "mnist_example")
+    program = next(block for block in code(README) if "runs.find" in block)
+    names = {}
+    exec(program.removeprefix("```python\n").removesuffix("```"), names)
+    assert names["blank"].shape == (1, 10)
+
+
+def test_tests_that_are_named_exist():
+    there = "".join(path.read_text(encoding="utf-8") for path in PROJECT.glob("tests/test_*.py"))
+    for name in re.findall(r"`(test_\w+)`", prose(PROJECT / "tests" / "README.md")):
+        assert f"def {name}(" in there, name
+
+
+# --------------------------------------------------------------------------------- two languages
+
+
+def numbers(table):
+    """Return the numbers of a table, cell by cell, in whatever order a language has them."""
+    return [[sorted(re.findall(r"\d+(?:[.,]\d+)*", cell)) for cell in row] for row in table]
+
+
+def test_both_languages_have_the_same_parts():
+    assert [level for level, _ in headings(README)] == [level for level, _ in headings(CHINESE)]
+    assert code(README) == code(CHINESE)
+
+
+def test_both_languages_have_the_same_pictures():
+    pictures = [[link for link in links(page) if link[-3:] in ("png", "svg")] for page in PAGES[:2]]
+    assert pictures[0] == [link.replace(".zh-CN", "") for link in pictures[1]]
+
+
+def test_both_languages_have_the_same_numbers():
+    english, chinese = (list(map(numbers, tables(page))) for page in (README, CHINESE))
+    assert english == chinese
+
+
+def test_each_language_names_the_other():
+    for page, other in [(README, CHINESE), (CHINESE, README)]:
+        first = page.read_text(encoding="utf-8").splitlines()[:5]
+        assert any(f"]({other.name})" in line for line in first)
