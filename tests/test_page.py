@@ -1,6 +1,7 @@
 """The page of draw.py in a real browser: what one draws, what is answered, and what is inside."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -25,11 +26,18 @@ SEVEN = [[(0.3, 0.25), (0.5, 0.25), (0.7, 0.25), (0.6, 0.5), (0.5, 0.8)]]
 
 
 @pytest.fixture(scope="session")
-def logdir(tmp_path_factory, best_data):
+def data_dir(request):
+    """A folder of MNIST, or of generated digits where there is none."""
+    has_mnist = os.environ.get("MNIST_DATA")
+    return request.getfixturevalue("mnist_data" if has_mnist else "generated_data")
+
+
+@pytest.fixture(scope="session")
+def logdir(tmp_path_factory, data_dir):
     """A folder with a short run of each network; the convolutional one reads nine of ten digits."""
     logdir = tmp_path_factory.mktemp("runs")
     for flags in ["--epochs 100", "--epochs 300 --network softmax"]:
-        train(logdir, best_data, f"--learning_rate 0.001 --seed 1 {flags}")
+        train(logdir, data_dir, f"--learning_rate 0.001 --seed 1 {flags}")
     return logdir
 
 
@@ -38,8 +46,8 @@ def train(logdir, data_dir, flags):
 
 
 @pytest.fixture(scope="session")
-def server(logdir, best_data):
-    with serving(logdir, best_data) as process:
+def server(logdir, data_dir):
+    with serving(logdir, data_dir) as process:
         yield process
 
 
@@ -288,13 +296,13 @@ def test_runs_are_told_on_the_page(page, logdir):
         for text in f"{run['accuracy']:.2%}", f"{run['images']:,}", f"{run['step']:,}":
             assert text in told
         assert run["run"] in options and "learning rate 0.001" in options
-        assert f"{run['accuracy']:.2%}" in options and f"{run['epochs']} steps" in options
+        assert f"{run['accuracy']:.2%}" in options and f"{run['epochs']:,} steps" in options
 
 
-def test_two_runs_side_by_side_and_a_weak_and_a_deleted_one(chromium, copy, best_data):
+def test_two_runs_side_by_side_and_a_weak_and_a_deleted_one(chromium, copy, data_dir):
     best = found(copy, "convolutional")["run"]
     plant(copy, "weak", accuracy=0.1135, learning_rate=0.1)
-    with serving(copy, best_data) as process:
+    with serving(copy, data_dir) as process:
         page = open_page(chromium, process.port)
         try_edge(page)
         assert "11%" in text_of(page, "[data-side=left] .weak")
@@ -316,12 +324,12 @@ def test_two_runs_side_by_side_and_a_weak_and_a_deleted_one(chromium, copy, best
         assert "87.00%" in text_of(page, "[data-side=left] p")
 
 
-def test_the_page_follows_a_run_in_training(chromium, copy, best_data, start):
-    with serving(copy, best_data) as process:
+def test_the_page_follows_a_run_in_training(chromium, copy, data_dir, start):
+    with serving(copy, data_dir) as process:
         page = open_page(chromium, process.port)
         trace(page, SEVEN, "mouse")
         wait_for(lambda: all(verdicts(page).values()))
-        training = start("--logdir", str(copy), "--learning_rate", "0.001", data_dir=best_data)
+        training = start("--logdir", str(copy), "--learning_rate", "0.001", data_dir=data_dir)
         steps, answers = set(), set()
 
         def learns():
@@ -340,8 +348,8 @@ def test_the_page_follows_a_run_in_training(chromium, copy, best_data, start):
         wait_for(lambda: last in text_of(page, ".run[data-side=left] p"))
 
 
-def test_the_page_tells_that_the_server_has_gone_and_goes_on_later(chromium, logdir, best_data):
-    with serving(logdir, best_data) as first:
+def test_the_page_tells_that_the_server_has_gone_and_goes_on_later(chromium, logdir, data_dir):
+    with serving(logdir, data_dir) as first:
         page = open_page(chromium, first.port)
         first.send_signal(signal.SIGINT)
         first.communicate(timeout=20)
@@ -350,7 +358,7 @@ def test_the_page_tells_that_the_server_has_gone_and_goes_on_later(chromium, log
     assert "没有回应" in text_of(page, "#alarm")
     trace(page, SEVEN, "mouse")
     assert set(verdicts(page).values()) == {""}
-    with serving(logdir, best_data, "--port", str(first.port)):
+    with serving(logdir, data_dir, "--port", str(first.port)):
         wait_for(lambda: text_of(page, "#alarm") == "" and verdicts(page)["centred", "left"] == "7")
 
 
@@ -508,12 +516,12 @@ def test_the_inside_follows_the_pen(page):
 
 
 @pytest.mark.parametrize("kernels, neurons", [(1, 1), (64, 100), (2, 4096)])
-def test_other_widths(chromium, tmp_path, best_data, logdir, kernels, neurons):
+def test_other_widths(chromium, tmp_path, data_dir, logdir, kernels, neurons):
     softmax = found(logdir, "softmax")["folder"]
     shutil.copytree(softmax, tmp_path / softmax.name)
     widths = {"kernels": kernels, "neurons": neurons}
     saved_runs.save(tmp_path / "wide", 1, saved_runs.random_weights(1, **widths), started=2e9)
-    with serving(tmp_path, best_data) as process:
+    with serving(tmp_path, data_dir) as process:
         page = open_page(chromium, process.port)
         try_edge(page)
         look_inside(page)
@@ -568,8 +576,8 @@ def test_the_chosen_language_is_remembered_and_leaves_no_word_of_the_other(chrom
     wait_for(lambda: "Look inside" in main.text and not re.search("[一-鿿]", main.text))
 
 
-def test_refusals_are_told_in_the_readers_language(chromium, copy, best_data):
-    with serving(copy, best_data) as process:
+def test_refusals_are_told_in_the_readers_language(chromium, copy, data_dir):
+    with serving(copy, data_dir) as process:
         page = open_page(chromium, process.port, languages="zh-CN")
         for file in found(copy, "convolutional")["folder"].glob("model.ckpt-*.data*"):
             file.write_bytes(b"damaged")
