@@ -240,9 +240,8 @@ def tutorial(data_dir, steps):
     of all weights, biases and activations, and three pictures of the input.
     """
     data, (tf, session, model) = read(data_dir).train, build()
-    with session.graph.as_default():
-        operations = session.graph.get_operations()
-        activations = [made.outputs[0] for made in operations if made.type == "Relu"]
+    with session.graph.as_default() as graph:
+        activations = [made.outputs[0] for made in graph.get_operations() if made.type == "Relu"]
         shown = [*tf.trainable_variables(), *activations, model.logits]
         summary = tf.summary.merge(
             [tf.summary.histogram(tensor.op.name, tensor) for tensor in shown]
@@ -252,15 +251,16 @@ def tutorial(data_dir, steps):
                 tf.summary.image("input", tf.reshape(model.images, [-1, 28, 28, 1]), max_outputs=3),
             ]
         )
-    with tf.summary.FileWriter(tempfile.mkdtemp(), session.graph) as writer:
-        first = time.monotonic()
-        for step in range(int(steps)):
-            images, labels = data.next_batch(BATCH_SIZE)
-            batch = {model.images: images, model.labels: labels}
-            if step % 5 == 0:
-                _, event = session.run([model.accuracy, summary], batch)
-                writer.add_summary(event, step)
-            session.run(model.train_step, batch)
+        writer = tf.summary.FileWriter(tempfile.mkdtemp(), graph)
+    first = time.monotonic()
+    for step in range(int(steps)):
+        images, labels = data.next_batch(BATCH_SIZE)
+        batch = {model.images: images, model.labels: labels}
+        if step % 5 == 0:
+            _, event = session.run([model.accuracy, summary], batch)
+            writer.add_summary(event, step)
+        session.run(model.train_step, batch)
+    writer.close()
     print(json.dumps([first, time.monotonic(), int(steps)]))
 
 

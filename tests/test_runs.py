@@ -11,7 +11,7 @@ import shutil
 import signal
 from types import SimpleNamespace
 
-from support import runs, terminal
+from support import runs, summaries, terminal
 from support.tensorflow1 import tf
 
 import numpy as np
@@ -19,7 +19,7 @@ import pytest
 from tensorboard.plugins.hparams import api_pb2
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from helpers import events, run_folders
+from helpers import curve, events, run_folders
 
 IMAGES, TEST_IMAGES = 1000, 800
 
@@ -80,6 +80,7 @@ def follow(run, at=lambda step: None, accuracy=lambda step: 0.5, network="softma
             dues[step] = due
             at(step)
             if due.test:
+                writers[1].add_summary(summaries.curves(accuracy(step), 1.25), step)
                 run.note_test(accuracy(step), 1.25, len(due.test[1]))
             if due.last:
                 break
@@ -219,13 +220,14 @@ def test_record_is_replaced_whole(new_run):
 
 def test_what_was_tested_is_on_the_disk(new_run):
     """At once, for TensorBoard to find."""
-    run, sizes = new_run(epochs=12), {}
+    run, found = new_run(epochs=12), {}
 
     def at(step):
-        sizes[step] = [file.stat().st_size for file in sorted(run.folder.glob("t*/events*"))]
+        if step:
+            found[step] = list(curve(run.folder / "test", "loss"))
 
     follow(run, at)
-    assert min(sizes[1]) > 0
+    assert found[1] == [0] and found[5] == [0] and found[6] == [0, 5] and found[12] == [0, 5, 10]
 
 
 # ------------------------------------------------------------------------------------- its name
@@ -483,6 +485,18 @@ def test_folder_that_is_deleted(new_run, monkeypatch, tmp_path, part):
     assert run.folder.exists() == (part != ".")
 
 
+def test_folder_deleted_in_the_moment_of_a_save(new_run, monkeypatch):
+    run = new_run(epochs=10)
+
+    def save(*arguments, **keywords):
+        shutil.rmtree(run.folder)
+        raise ValueError("Parent directory of it doesn't exist, can't save.")  # TensorFlow's words
+
+    monkeypatch.setattr(tf.train.Saver, "save", save)
+    with pytest.raises(terminal.Problem, match="cannot be written to any more: it was deleted"):
+        follow(run)
+
+
 def test_bug_keeps_its_traceback(new_run):
     """It is no sentence for the user; the record says that the run failed."""
     run = new_run(epochs=10)
@@ -515,7 +529,9 @@ def test_failure_after_the_last_step(new_run, monkeypatch, failure, raised, word
 
 def test_batch_of_more_than_all_images(new_run, tmp_path):
     new_run(batch_size=IMAGES)
-    with pytest.raises(terminal.Problem, match="^BATCH_SIZE 1001 is more than all 1000 images: "):
+    with pytest.raises(
+        terminal.Problem, match="^BATCH_SIZE 1001 is more than all 1000 images: choose less.$"
+    ):
         new_run(batch_size=IMAGES + 1)
     assert len(run_folders(tmp_path / "runs")) == 1
 
