@@ -71,7 +71,7 @@ def test_every_picture_is_shown():
 @pytest.mark.parametrize("words", [study.ENGLISH, study.CHINESE], ids=["English", "Chinese"])
 def test_tables_of_the_study_are_what_was_measured(words):
     text = words["page"].read_text(encoding="utf-8")
-    for made in study.table(study.read(), words), study.quarters(study.read(), words):
+    for made in study.table(study.read(), words), study.long_runs(study.read(), words):
         assert f"\n{made}\n" in text
 
 
