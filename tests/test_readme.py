@@ -81,6 +81,14 @@ def test_study_has_the_seeds_that_it_promises():
         assert sorted(trained) == list(range(1, seeds + 1)), constants
 
 
+def test_study_measures_a_run(mnist_data):
+    with study.tqdm(disable=True) as bar:
+        entry = study.measure({"learning_rate": 0.001, "epochs": 20, "neurons": 8}, 1, bar)
+    assert sum(entry["answers"]) == 10_000
+    assert entry["tests"]["20"]["accuracy"] == pytest.approx(entry["train"]["accuracy"], abs=0.05)
+    assert entry["highest_loss"]["loss"] > entry["tests"]["20"]["loss"]
+
+
 def test_files_are_named():
     names = {name for row in table_with(README, "file") for name in re.findall(r"`(.+?)`", row[0])}
     assert all((PROJECT / name).exists() for name in names), names
