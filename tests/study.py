@@ -188,7 +188,7 @@ ENGLISH = {
     "page": PROJECT / "README.md",
     "runs": "`LEARNING_RATE` | `EPOCHS` | besides | runs | step 200 | step 1,000 | the end "
     "| test loss | training digits",
-    "quarters": "`LEARNING_RATE` | step | test digits | test loss",
+    "long": "`LEARNING_RATE` | step | test digits | test loss",
     "learned": "{} of {} learned",
     "died": "{} of {} died",
     "spread": "{} to {}",
@@ -197,7 +197,7 @@ CHINESE = {
     "page": PROJECT / "README.zh-CN.md",
     "runs": "`LEARNING_RATE` | `EPOCHS` | 其他改动 | 次数 | 第 200 步 | 第 1,000 步 | 结束时 "
     "| 测试损失 | 训练数字",
-    "quarters": "`LEARNING_RATE` | 训练步 | 测试数字 | 测试损失",
+    "long": "`LEARNING_RATE` | 训练步 | 测试数字 | 测试损失",
     "learned": "{} / {} 学会",
     "died": "{} / {} 死掉",
     "spread": "{} 到 {}",
@@ -240,17 +240,17 @@ def _row(constants, group, runs, spread):
     ]
 
 
-def quarters(entries, words):
-    """Return the table of the long runs, quarter by quarter, Markdown."""
+def long_runs(entries, words):
+    """Return the table of the long runs on their way, Markdown."""
     rows = []
     for rate in (0.001, 0.0001):
         constants = {"learning_rate": rate, "epochs": 20000}
         group = [entry for entry in entries if entry["constants"] == constants]
-        for step in ("5000", "10000", "15000", "20000") if group else ():
+        for step in ("2000", "5000", "10000", "15000", "20000") if group else ():
             cells = [f"{rate:f}".rstrip("0"), f"{int(step):,}"]
             cells.append(_percent(_of(group, step, "accuracy"), words["spread"]))
             rows.append([*cells, _losses(_of(group, step, "loss"), words["spread"])])
-    return _markdown(words["quarters"], rows)
+    return _markdown(words["long"], rows)
 
 
 def _of(group, step, measure):
@@ -282,7 +282,7 @@ def quote(entries):
     """Put both tables into README, in each language, in place of those that stand there."""
     for words in (ENGLISH, CHINESE):
         text = words["page"].read_text(encoding="utf-8")
-        for name, content in {"study": table, "quarters": quarters}.items():
+        for name, content in {"study": table, "long": long_runs}.items():
             before, _, rest = text.partition(f"<!-- {name} -->\n")
             _, _, after = rest.partition(f"<!-- /{name} -->")
             made = content(entries, words)

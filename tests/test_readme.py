@@ -71,7 +71,7 @@ def test_every_picture_is_shown():
 @pytest.mark.parametrize("words", [study.ENGLISH, study.CHINESE], ids=["English", "Chinese"])
 def test_tables_of_the_study_are_what_was_measured(words):
     text = words["page"].read_text(encoding="utf-8")
-    for made in study.table(study.read(), words), study.quarters(study.read(), words):
+    for made in study.table(study.read(), words), study.long_runs(study.read(), words):
         assert f"\n{made}\n" in text
 
 
@@ -79,6 +79,14 @@ def test_study_has_the_seeds_that_it_promises():
     for constants, seeds in study.ROWS:
         trained = [entry["seed"] for entry in study.read() if entry["constants"] == constants]
         assert sorted(trained) == list(range(1, seeds + 1)), constants
+
+
+def test_study_measures_a_run(mnist_data):
+    with study.tqdm(disable=True) as bar:
+        entry = study.measure({"learning_rate": 0.001, "epochs": 20, "neurons": 8}, 1, bar)
+    assert sum(entry["answers"]) == 10_000
+    assert entry["tests"]["20"]["accuracy"] == pytest.approx(entry["train"]["accuracy"], abs=0.05)
+    assert entry["highest_loss"]["loss"] > entry["tests"]["20"]["loss"]
 
 
 def test_files_are_named():
