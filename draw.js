@@ -43,13 +43,15 @@ async function ask(path, body) {
   return answer;
 }
 
+const sentenceOf = error => error instanceof Gone ? text("server-gone") :
+  has(error.code) ? text(error.code) : error.message;
+
 let trouble = null;  // the last error, or null
 
 function alarm(error) {
   if (error && !(error instanceof Gone || error instanceof Refused)) throw error;
   trouble = error;
-  const sentence = !error ? "" : error instanceof Gone ? text("server-gone") :
-    has(error.code) ? text(error.code) : error.message;
+  const sentence = error ? sentenceOf(error) : "";
   if (element("alarm").textContent !== sentence) element("alarm").textContent = sentence;
 }
 
@@ -275,6 +277,8 @@ const update = latest(async () => {
     } catch (error) {
       if (error instanceof Gone) throw error;
       refused = error;
+      // Such a run is no longer listed, and another takes its place: what happened stays to be read.
+      if (["damaged-run", "other-network"].includes(error.code)) element("notice").textContent = sentenceOf(error);
     }
   }
   if (question !== strokes) return;  // the paper was cleared in the meantime
