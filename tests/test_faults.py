@@ -57,6 +57,7 @@ class Run:
         flags += ["--kernels", widths[0], "--neurons", widths[1]]
         changes = CHANGES | {("input_data", "MIRRORS"): list(mirrors)}
         self.process = forked.start(flags, os.ttyname(self._theirs), changes)
+        self.began = time.monotonic()
         self._shown = b""
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -251,10 +252,9 @@ def shown_by(tensorboard, logdir):
 def test_killed_at_twenty_moments(tmp_path, mirror, tensorboard, dice, often):
     """Fourteen anywhere; six when a file of a certain kind comes up, as such moments are short."""
     logdir = tmp_path / "runs"
-    began = time.monotonic()
     whole = Run(logdir, tmp_path / "data", mirrors=[mirror])
     assert whole.end() == 0
-    duration = time.monotonic() - began
+    duration = time.monotonic() - whole.began
     assert check_what_is_left(whole) == STEPS
     files = ["*/tmp*", "*/generated*.tmp"]
     files += [f"runs/*/{file}" for file in ["test/events*", "model.ckpt-2*", "newest*", "*/fc1.*"]]
@@ -278,7 +278,7 @@ def test_killed_at_twenty_moments(tmp_path, mirror, tensorboard, dice, often):
         left.append((run.process.exitcode, check_what_is_left(run)))
     # The moment to write generated digits is so short that it may have passed unseen.
     assert seen >= often(2, 5)
-    assert sum(status == -signal.SIGKILL for status, _ in left) >= often(2, 12)
+    assert sum(status == -signal.SIGKILL for status, _ in left) >= often(2, 10)
     assert sum(last not in (None, STEPS) for _, last in left) >= often(0, 2)  # caught at its work
     for generated in [False, True]:  # after all that, in the same folders
         folder = tmp_path / f"data 0{', generated' * generated}"
