@@ -215,15 +215,22 @@ class Run:
         self._bar.set_postfix_str(words, refresh=False)
 
     def _save(self):
-        if not self.folder.is_dir():  # to save would make it anew
-            raise FileNotFoundError(errno.ENOENT, "it was deleted")
         # "newest" will name the checkpoint: the usual name would make TensorBoard's projector show
         # raw weights. The one before is deleted.
         prefix = str(self.folder / "model.ckpt")
-        self._checkpoint = self._saver.save(
-            self._session, prefix, self._step, "newest", write_meta_graph=False
-        )
+        self._check_folder()  # which saving would make anew
+        try:
+            self._checkpoint = self._saver.save(
+                self._session, prefix, self._step, "newest", write_meta_graph=False
+            )
+        except ValueError:  # so TensorFlow tells that the folder was deleted at this very moment
+            self._check_folder()
+            raise
         self._write_record()
+
+    def _check_folder(self):
+        if not self.folder.is_dir():
+            raise FileNotFoundError(errno.ENOENT, "it was deleted")
 
     def _flush(self):
         """Bring what was written onto the disk, for TensorBoard to find.

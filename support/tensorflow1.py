@@ -141,7 +141,7 @@ def in_words(error):
         return OSError(errno.EIO, "the system met an error that TensorFlow cannot put into words")
     if not isinstance(error, (RuntimeError, tf.errors.OpError)):
         return error
-    not_a_number = re.search("(Nan|Inf).*histogram", text)
+    not_a_number = re.search("(nan|inf).*histogram", text, re.IGNORECASE)
     if not_a_number and isinstance(error, tf.errors.InvalidArgumentError):
         return NotFinite("A number in the network is not finite any more")
     told = _system_says(text)
