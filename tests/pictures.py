@@ -45,6 +45,7 @@ RUNS = {
 }
 DEFAULT = next(iter(RUNS))
 MNIST = os.environ.get("MNIST_DATA", str(PROJECT / "MNIST_data"))
+LANGUAGES = {"en": "", "zh-CN": ".zh-CN"}  # and how the names of their pictures end
 SEVEN = [(0.33, 0.27), (0.5, 0.26), (0.66, 0.27), (0.58, 0.5), (0.5, 0.76)]  # from 0 to 1
 
 
@@ -247,23 +248,24 @@ def trace(browser, points):
 
 def draw(browser, address):
     """What the page looks like: a 1 at the edge, in both languages."""
-    for language, name in [("en", "draw"), ("zh-CN", "draw.zh-CN")]:
+    for language, ending in LANGUAGES.items():
         open_page(browser, address, language, 1280, 800)
         browser.find_element(By.ID, "edge").click()
-        save(settled(browser), name)
+        save(settled(browser), f"draw{ending}")
 
 
 def inside(browser, address):
     """A 7 at the right edge and the same 7 in the middle: what it is most like, and the kernels."""
-    for name, shift in [("inside-edge", 0.28), ("inside-middle", 0)]:
-        open_page(browser, address, "en", 1280, 800)
-        trace(browser, [(x + shift, y) for x, y in SEVEN])
-        browser.find_element(By.ID, "look").click()
-        wait_for(lambda: browser.find_elements(By.CSS_SELECTOR, "#similar .matches canvas"))
-        settled(browser)
-        look = browser.find_element(By.ID, "look")
-        browser.execute_script("arguments[0].scrollIntoView()", look)
-        save(settled(browser), name)
+    for language, ending in LANGUAGES.items():
+        for name, shift in [("inside-edge", 0.28), ("inside-middle", 0)]:
+            open_page(browser, address, language, 1280, 800)
+            trace(browser, [(x + shift, y) for x, y in SEVEN])
+            browser.find_element(By.ID, "look").click()
+            wait_for(lambda: browser.find_elements(By.CSS_SELECTOR, "#similar .matches canvas"))
+            settled(browser)
+            look = browser.find_element(By.ID, "look")
+            browser.execute_script("arguments[0].scrollIntoView()", look)
+            save(settled(browser), f"{name}{ending}")
 
 
 # ------------------------------------------------------------------------------------ the terminal
