@@ -255,7 +255,7 @@ def draw(browser, address):
 
 
 def inside(browser, address):
-    """A 7 at the right edge and the same 7 in the middle: what it is most like, and the kernels."""
+    """A 7 at the right edge and the same 7 in the middle: what it is most like, and a kernel."""
     for language, ending in LANGUAGES.items():
         for name, shift in [("inside-edge", 0.28), ("inside-middle", 0)]:
             open_page(browser, address, language, 1280, 800)
@@ -263,9 +263,17 @@ def inside(browser, address):
             browser.find_element(By.ID, "look").click()
             wait_for(lambda: browser.find_elements(By.CSS_SELECTOR, "#similar .matches canvas"))
             settled(browser)
-            look = browser.find_element(By.ID, "look")
-            browser.execute_script("arguments[0].scrollIntoView()", look)
+            scroll_to(browser, browser.find_element(By.ID, "look"))
             save(settled(browser), f"{name}{ending}")
+        kernel = browser.find_elements(By.CSS_SELECTOR, "#conv .kernels button")[2]
+        kernel.click()
+        scroll_to(browser, kernel)
+        save(settled(browser), f"inside-sum{ending}")
+
+
+def scroll_to(browser, element):
+    """Bring an element to the upper edge of the page."""
+    browser.execute_script("arguments[0].scrollIntoView()", element)
 
 
 # ------------------------------------------------------------------------------------ the terminal
