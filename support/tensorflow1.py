@@ -51,13 +51,11 @@ def _quiet():
     os.dup2(relay.stdin.fileno(), 2)
     try:
         yield
-        with contextlib.suppress(OSError):  # the relay was ended from outside
-            relay.stdin.write(_ALL_WELL)
-            relay.stdin.flush()
+        relay.stdin.write(_ALL_WELL)
     finally:
         os.dup2(terminal, 2)
         os.close(terminal)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # the relay was ended from outside
             relay.stdin.close()
         relay.wait()
 

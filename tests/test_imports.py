@@ -99,6 +99,23 @@ def test_ignored_signals_stay_ignored(python):
     assert (done.returncode, done.stdout, done.stderr) == (0, "imported\n", "")
 
 
+def test_helper_process_may_be_ended(python):
+    """By a user who tidies up, say; then nothing is held back, and nothing is lost."""
+    script = (
+        "import subprocess\n"
+        "class Popen(subprocess.Popen):\n"
+        "    def __init__(self, *words, **options):\n"
+        "        super().__init__(*words, **options)\n"
+        "        self.kill()\n"
+        "        self.wait()\n"
+        "subprocess.Popen = Popen\n"
+        "import support.tensorflow1\n"
+        "print('imported')"
+    )
+    done = python("-c", script)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "imported\n", "")
+
+
 def test_import_in_a_thread(python):
     script = "import threading; threading.Thread(target=__import__, args=['support.runs']).start()"
     done = python("-c", script.replace("runs", "tensorflow1"), text=NOTICE)
