@@ -10,12 +10,16 @@ import os
 import socket
 import threading
 import time
+import warnings
 from pathlib import Path
 
 from support import terminal
 
-import pooch
 from requests import exceptions
+
+with warnings.catch_warnings():  # in a notebook, it asks for widgets that nobody needs here
+    warnings.simplefilter("ignore")
+    import pooch
 
 ANSWER_WITHIN = 3  # seconds: name lookup, connection, redirects and the answer's headers together
 CONNECT_TIMEOUT = 1.4  # seconds for one address; a lost first packet is sent again after one second
