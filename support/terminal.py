@@ -112,7 +112,8 @@ class _Patient:
 
 def is_watched():
     """Tell whether somebody watches standard error; notebooks and PyCharm show it, no terminals."""
-    if "ipykernel" in sys.modules or "PYCHARM_HOSTED" in os.environ:
+    kinds = {kind.__module__.partition(".")[0] for kind in type(sys.stderr).__mro__}
+    if "ipykernel" in kinds or "PYCHARM_HOSTED" in os.environ:
         return True
     # IDLE says that it is a terminal, but cannot go back to the start of a line.
     return bool(sys.stderr) and sys.stderr.isatty() and "idlelib" not in sys.modules
