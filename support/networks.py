@@ -16,7 +16,8 @@ import numpy as np
 
 LIST_AGE = 0.5  # seconds; drawings come faster than runs, and do with a list of runs that is so old
 KEPT = 6  # networks in memory, those that were asked last
-LASTING = {"damaged-run", "other-network"}  # what cannot change as long as a checkpoint does not
+# What cannot change as long as a checkpoint does not.
+LASTING = {"damaged-run", "other-network", "overflow"}
 
 
 class Refusal(Exception):

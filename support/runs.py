@@ -160,7 +160,7 @@ class Run:
             raise terminal.Problem("", 128 + self._signals[0])
         if record["accuracy"] < 0.15:
             terminal.say(_why_only_guessing(record["learning_rate"], record["step"]))
-        ranking = _ranking(self.folder)
+        ranking = _ranking(self.folder, record["data"])
         if ranking:
             terminal.say(ranking)
         logdir = terminal.quoted(f"{terminal.short(self.settings.logdir)}/")
@@ -320,10 +320,10 @@ def _why_only_guessing(learning_rate, steps):
     return f"That is no better than guessing: the weights {cause}. Try {cure}."
 
 
-def _ranking(folder):
-    """Tell how a run stands among those beside it that have ended, in six lines at most.
+def _ranking(folder, data_name):
+    """Tell how a run stands among those beside it on the same data, in six lines at most.
 
-    Returns None if it is the only one.
+    Only runs that have ended count. Returns None if it is the only one.
     """
     ended = []
     for path in folder.parent.glob(f"*/{RECORD}"):
@@ -331,7 +331,8 @@ def _ranking(folder):
             OSError, ValueError, TypeError, KeyError
         ):  # deleted, or changed by hand
             record = json.loads(path.read_text())
-            if record["status"] in ("finished", "stopped"):
+            same = record["data"] == data_name
+            if same and record["status"] in ("finished", "stopped"):
                 ended.append((float(record["accuracy"]), path.parent))
     if len(ended) < 2:
         return None
@@ -342,7 +343,7 @@ def _ranking(folder):
     ]
     mine = next((line for line in lines[5:] if line.endswith("<- this run")), None)
     shown = [*lines[:4], mine] if mine else lines[:5]
-    return "\n".join([f"Of {len(ended)} runs, the best on the test digits:", *shown])
+    return "\n".join([f"Of {len(ended)} runs on this data, the best on the test digits:", *shown])
 
 
 # ------------------------------------------------------------------------------- runs on the disk

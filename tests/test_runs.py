@@ -321,7 +321,7 @@ def test_why_a_run_only_guesses(new_run, capsys, rate, epochs, accuracy, words):
 
 
 def test_how_a_run_stands_among_the_others(new_run, capsys, tmp_path):
-    """Six lines at most, best first, this one marked; only those count that have ended."""
+    """Six lines at most, best first; only those count that have ended, on the same data."""
 
     def finish(accuracy):
         run = new_run(epochs=1, learning_rate=accuracy)
@@ -333,7 +333,7 @@ def test_how_a_run_stands_among_the_others(new_run, capsys, tmp_path):
     assert finish(0.5) == []  # nothing to compare it with
     new_run()  # this one is still running
     assert finish(0.75) == [
-        "Of 2 runs, the best on the test digits:",
+        "Of 2 runs on this data, the best on the test digits:",
         "1.  75.00%  lr=0.75,epochs=1,softmax  <- this run",
         "2.  50.00%  lr=0.5,epochs=1,softmax",
     ]
@@ -352,6 +352,9 @@ def test_how_a_run_stands_among_the_others(new_run, capsys, tmp_path):
     assert [line.split()[0] for line in lines[1:]] == ["1.", "2.", "3.", "4.", "7."]
     (tmp_path / "runs" / "lr=0.9,epochs=1,softmax" / "run.json").write_text('{"status": "fini')
     assert finish(0.3)[0].startswith("Of 7 runs")
+    path = tmp_path / "runs" / "lr=0.3,epochs=1,softmax" / "run.json"  # as if on other digits
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"data": "other digits"}))
+    assert finish(0.4)[0].startswith("Of 7 runs")
 
 
 # ------------------------------------------------------------------------------- how it ends
