@@ -95,8 +95,8 @@ class Run:
         self._saver = tf.train.Saver(tf.trainable_variables(), max_to_keep=1)
         layers = summaries.Layers(session, self._test.images[:500])
         summaries.log_settings(test_writer, self.folder.name, self.record)
-        epochs, points = self.settings.epochs, self.settings.points
-        every, save_every = max(1, epochs // points), max(1, epochs // 20)
+        epochs = self.settings.epochs
+        every, save_every = max(1, epochs // self.settings.points), max(1, epochs // 20)
         quarters = {round(epochs * k / 4) for k in (1, 2, 3)} if epochs >= 400 else set()
         moments = {round(epochs * part) for part in MOMENTS}
         self._recent = collections.deque(maxlen=5)  # tests, for the bar to show a steady figure
@@ -110,11 +110,11 @@ class Run:
             due = Due(
                 train=step % every == 0,
                 test=self._digits(test_all, step % max(5, every) == 0),
-                histograms=last or step % save_every == 0,
+                histograms=last or step % max(20, save_every) == 0,
                 pictures=test_all,
                 last=last,
             )
-            if due.histograms:
+            if last or step % save_every == 0:
                 layers.log_dead_relus(train_writer, step)
             if last or step in moments:
                 layers.log_movement(train_writer, step)
