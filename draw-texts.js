@@ -100,10 +100,13 @@ export const TEXTS = {
   "shift-x": ["likeness of the best match", "最佳匹配的相似度"],
   "shift-y": ["read correctly", "认对的比例"],
   "shift-point": ["{pixels} px", "{pixels} px"],
-  "shift-what": ["MNIST’s test digits, shifted right by 0 to 8 pixels (px)", "MNIST 的测试数字，向右移 0 到 8 个像素（px）"],
+  "shift-what": [
+    "Measured on a default run (98% of the test digits), not on the one chosen here: MNIST’s test digits, shifted to the right by so many pixels (px). The red lines are your drawing.",
+    "这条曲线是用一次默认训练（测试准确率 98%）测得的，不是当前所选的这一次：把 MNIST 的测试数字向右移若干像素（px）。红线是你的画。",
+  ],
   "shift-why": [
-    "MNIST’s test digits, shifted to the right by 0 to 8 pixels: alike {likenesses}; read correctly {accuracies}.",
-    "把 MNIST 的测试数字向右移 0 到 8 个像素：相似度依次为 {likenesses}；认对的比例依次为 {accuracies}。",
+    "MNIST’s test digits, shifted to the right by 0 to 8 pixels: alike {likenesses}; read correctly by a default run {accuracies}.",
+    "把 MNIST 的测试数字向右移 0 到 8 个像素：相似度依次为 {likenesses}；默认训练的网络认对的比例依次为 {accuracies}。",
   ],
 
   "conv": ["Convolutional layer: what the kernels find", "卷积层：卷积核找到了什么"],

@@ -155,6 +155,7 @@ function showRuns() {
       verdict.weak.textContent = isWeak(shown) ? text("weak", {accuracy: percent(shown.accuracy)}) : "";
     }
   });
+  showLooking();
 }
 
 // Options that are there already are kept, so that an open list does not close while a run learns.
@@ -303,13 +304,13 @@ async function weightsOf({run, step, similar}) {
 
 const updateInside = latest(async () => {
   if (!looking.open) return;
-  const {view, side} = looking, shown = answer, name = run(side)?.run;
-  if (!shown || !name) return showInside(null);
+  const {view, side} = looking, shown = answer, asked = run(side);
+  if (!shown || !asked) return showInside(null);
   const images = VIEWS.map(view => shown[view].picture.map(value => value / 255));
   try {
-    const answers = await Promise.all(images.map(image => ask("/api/inside", {image, run: name})));
+    const answers = await Promise.all(images.map(image => ask("/api/inside", {image, run: asked.run})));
     const weights = await weightsOf(answers[view]);
-    if (answer) showInside({view, images, answers, weights, data: run(side)?.data});
+    if (answer) showInside({view, images, answers, weights, run: asked});
     if (answers.some(({why_code}) => why_code === "reading")) setTimeout(updateInside, 500);
   } catch (error) {
     if (!["busy-run", "no-such-run"].includes(error.code)) throw error;
@@ -324,13 +325,13 @@ function showLooking() {
   choices(element("which-view"), VIEWS.map(view => text(view)), looking.view, view => look({view}));
   const networks = verdicts.slice(0, SIDES.length).map(({title}) => title.textContent);
   choices(element("which-network"), networks, looking.side, side => look({side}));
-  updateInside();
 }
 
 function look(changes) {
   Object.assign(looking, changes);
   remember("look-inside", looking.open ? "open" : "closed");
   showLooking();
+  updateInside();
 }
 
 element("look").addEventListener("click", () => look({open: !looking.open}));
@@ -353,7 +354,7 @@ function showTexts(chosen) {
   element("notice").textContent = "";
   showRuns();
   showVerdicts();
-  showLooking();
+  updateInside();
 }
 
 function withKeys(sentence) {  // [Esc] becomes a key
