@@ -2,7 +2,7 @@
 // every word in draw-texts.js.
 
 import {LANGUAGES, has, language, number, percent, speakLanguage, text} from "./draw-texts.js";
-import {ARROWS, DIGITS, choices, element, paint, showInside} from "./draw-inside.js";
+import {ARROWS, DIGITS, choices, closeSum, element, paint, showInside} from "./draw-inside.js";
 
 const SIDES = ["left", "right"];
 const VIEWS = ["as-drawn", "centred"];
@@ -122,10 +122,10 @@ function optionText({run, learning_rate, epochs, step, accuracy, data}) {
   const facts = [
     learning_rate !== null && text("run-rate", {rate: learning_rate}),
     text("run-steps", {steps: number(epochs ?? step)}),
-    accuracy !== null && text("run-accuracy", {accuracy: percent(accuracy, 2)}),
     data !== null && dataName(data),
   ];
-  return text("run-option", {run, facts: facts.filter(Boolean).join(text("comma"))});
+  const option = text("run-option", {run, facts: facts.filter(Boolean).join(text("comma"))});
+  return accuracy === null ? option : text("run-accuracy", {accuracy: percent(accuracy, 2), option});
 }
 
 function factsText(run) {
@@ -470,6 +470,7 @@ canvas.addEventListener("blur", () => { keyboard.held.clear(); keyboard.stroke =
 
 document.addEventListener("keydown", event => {
   if (event.target.matches?.("select")) return;  // letters choose there
+  if (event.key === "Escape" && closeSum()) return;
   if (["Escape", "Delete", "c", "C"].includes(event.key) && !event.ctrlKey && !event.metaKey && !event.altKey) {
     clear();
     showPen();
