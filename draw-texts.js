@@ -34,10 +34,10 @@ export const TEXTS = {
   "follow-right": ["Softmax: {run}", "softmax：{run}"],
   "convolutional": ["Convolutional", "卷积网络"],
   "softmax": ["Softmax regression", "softmax 回归"],
-  "run-option": ["{run} ({facts})", "{run}({facts})"],
+  "run-option": ["{run} ({facts})", "{run}（{facts}）"],
   "run-rate": ["learning rate {rate}", "学习率 {rate}"],
   "run-steps": ["{steps} steps", "{steps} 步"],
-  "run-accuracy": ["reads {accuracy}", "准确率 {accuracy}"],
+  "run-accuracy": ["{accuracy} · {option}", "{accuracy} · {option}"],
   "run-learning": ["In training: step {step} of {epochs}.", "正在训练：第 {step} 步，共 {epochs} 步。"],
   "run-at": ["Step {step} of {epochs}.", "第 {step} 步，共 {epochs} 步。"],
   "run-reads": [
@@ -82,34 +82,49 @@ export const TEXTS = {
   // ---------------------------------------------------------------- look inside
   "look-inside": ["Look inside", "看看里面"],
   "look-inside-why": ["Why do they answer so?", "网络为什么这样回答？"],
-  "which-view": ["Picture", "图像"],
+  "which-view": ["The layers for the picture", "下面各层看到的图像"],
   "which-network": ["Network", "网络"],
   "inside-empty": ["Draw something, and every layer answers.", "画点什么，每一层都会回应。"],
 
+  "dead": [
+    "This network is dead: whatever you draw, nothing comes through one of its layers, so it gives the same answer to everything.",
+    "这个网络已经“死亡”：无论画什么，它都有一层没有任何输出，所以对所有的画给出同样的回答。",
+  ],
   "similar": ["What it has seen before", "它以前见过什么"],
   "similar-why": [
-    "The six training digits most like the picture, and how much alike they are. The network has learned from such digits and from nothing else; where none is like yours, it can only guess.",
-    "训练数据中与这幅图最像的六个数字，以及相似程度。网络只从这样的数字中学习过；如果没有一个像你的画，它只能猜。",
+    "The six training digits most like the picture, and how much alike they are. The network has learned from such digits and from nothing else; where none is like yours, its answer is a guess, and it may be just as sure when it is wrong.",
+    "训练数据中与这幅图最像的六个数字，以及相似程度。网络只从这样的数字中学习过；如果没有一个像你的画，它的回答就只是猜测，而猜错时它可能同样自信。",
   ],
   "similar-usual": [
     "For a test digit the best match is usually {usual}; for yours it is {drawn} as drawn and {centred} centred.",
     "测试数字的最佳匹配通常是 {usual}；你的画原样是 {drawn}，居中后是 {centred}。",
+  ],
+  "similar-middle": [
+    "All training digits lie in the middle, none at the edge: it was never shown what a digit looks like there.",
+    "训练数字都在正中，没有一个写在边上：它从来没有见过写在边上的数字。",
   ],
   "similar-one": ["a {label}, {likeness} alike", "数字 {label}，相似度 {likeness}"],
   "shift-title": ["The less alike, the more often wrong", "越不像，越容易认错"],
   "shift-x": ["likeness of the best match", "最佳匹配的相似度"],
   "shift-y": ["read correctly", "认对的比例"],
   "shift-point": ["{pixels} px", "{pixels} px"],
-  "shift-what": ["MNIST’s test digits, shifted right by 0 to 8 pixels (px)", "MNIST 的测试数字，向右移 0 到 8 个像素（px）"],
+  "shift-what": [
+    "Measured on a default run (98% of the test digits), not on the one chosen here: MNIST’s test digits, shifted to the right by so many pixels (px). The red lines are your drawing.",
+    "这条曲线是用一次默认训练（测试准确率 98%）测得的，不是当前所选的这一次：把 MNIST 的测试数字向右移若干像素（px）。红线是你的画。",
+  ],
   "shift-why": [
-    "MNIST’s test digits, shifted to the right by 0 to 8 pixels: alike {likenesses}; read correctly {accuracies}.",
-    "把 MNIST 的测试数字向右移 0 到 8 个像素：相似度依次为 {likenesses}；认对的比例依次为 {accuracies}。",
+    "MNIST’s test digits, shifted to the right by 0 to 8 pixels: alike {likenesses}; read correctly by a default run {accuracies}.",
+    "把 MNIST 的测试数字向右移 0 到 8 个像素：相似度依次为 {likenesses}；默认训练的网络认对的比例依次为 {accuracies}。",
   ],
 
   "conv": ["Convolutional layer: what the kernels find", "卷积层：卷积核找到了什么"],
   "conv-why": [
     "Each kernel slides over the picture; at every place it multiplies 5×5 pixels by its weights and adds them up. ReLU makes 0 of what is negative, then pooling keeps the largest of every 2×2 places.",
     "每个卷积核在图上滑动，在每个位置把 5×5 个像素与自己的权重相乘，再求和。ReLU 把负数变成 0，池化再从每 2×2 个位置中留下最大的一个。",
+  ],
+  "conv-pale": [
+    "A pale background comes from the bias: it is all that a sum holds where there is no ink.",
+    "淡淡的底色来自偏置：没有墨迹的地方，总和就只剩偏置。",
   ],
   "conv-hint": [
     "Click a kernel to see the sum behind each number of its feature map.", "点击一个卷积核，看特征图中每个数是怎样算出来的。",
@@ -125,10 +140,12 @@ export const TEXTS = {
   "sum-picture": ["picture", "图像"],
   "sum-map": ["after ReLU", "ReLU 之后"],
   "sum-pooled": ["after pooling", "池化之后"],
-  "sum-place": [
-    "The sum at row {row}, column {column}. Point at another place, or go there with the arrow keys.",
-    "第 {row} 行第 {column} 列的计算。指向别的位置，或用方向键移过去。",
+  "sum-place": ["The sum at row {row}, column {column}.", "第 {row} 行第 {column} 列的计算。"],
+  "sum-hint": [
+    "Point at another place in these pictures, or go there with the arrow keys.",
+    "在下面的图上指向别的位置，或用方向键移过去。",
   ],
+  "sum-close": ["× Close", "× 关闭"],
   "sum-pixels": ["25 pixels", "25 个像素"],
   "sum-weights": ["25 weights", "25 个权重"],
   "sum-products": ["25 products", "25 个乘积"],
@@ -141,8 +158,8 @@ export const TEXTS = {
     "Of these 2×2 places pooling keeps the largest: {value}.", "池化从这 2×2 个位置中留下最大的：{value}。",
   ],
   "sum-rounded": [
-    "All is rounded to three decimals, a product up or down by at most 0.001, so that what you see adds up.",
-    "所有数保留三位小数；为使加起来正好相等，乘积最多相差 0.001。",
+    "Hatched: beyond the paper, where a pixel counts as 0. All is rounded to three decimals, some products up and some down, so that what you see adds up.",
+    "斜线处在纸外，像素按 0 计算。所有数保留三位小数；为使加起来正好相等，有的乘积向上取，有的向下取。",
   ],
   "sum-spoken": [
     "Row {row}, column {column}: products {products}, bias {bias}, sum {sum}, after ReLU {relu}; pooling keeps {pooled}.",
@@ -162,12 +179,16 @@ export const TEXTS = {
     "Dead among the silent, 0 for each of {tried} digits that were tried (×): {dead}.",
     "其中“死亡”的（×，对试过的 {tried} 个数字都输出 0）：{dead} 个。",
   ],
+  "hidden-edge": [
+    "Move your digit, and it moves in the feature maps too: a kernel has the same weights everywhere. These neurons have a weight of their own for each place of each map, and those for places at the edge hardly ever met ink in training: they have not learned what a line means there.",
+    "数字移动时，它在特征图中也跟着移动，因为卷积核在各处用的是同一组权重。而这些神经元对每张图的每个位置各有一个权重，边上那些位置的权重在训练中几乎没有遇到过墨迹：它们没有学过那里的笔画意味着什么。",
+  ],
   "hidden-strongest": ["The strongest is neuron {neuron}, with {value}.", "最强的是神经元 {neuron}，值为 {value}。"],
 
   "logits": ["Ten logits, and what softmax makes of them", "十个 logit，以及 softmax 的结果"],
   "logits-why": [
-    "A logit says how much speaks for a digit, or against it when it is below 0. Softmax turns the ten into percentages; the largest is the answer.",
-    "logit 表示有多少理由支持这个数字，小于 0 则表示反对。softmax 把十个 logit 变成百分比，最大的就是答案。",
+    "A logit says how much speaks for a digit. Only the differences count: all ten may lie below 0. Softmax turns them into percentages; the largest is the answer.",
+    "logit 表示支持这个数字的理由有多强。重要的只是它们之间的差：十个也可能全都小于 0。softmax 把它们变成百分比，最大的就是答案。",
   ],
   "digit": ["digit", "数字"],
   "logit": ["logit", "logit"],

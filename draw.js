@@ -2,7 +2,7 @@
 // every word in draw-texts.js.
 
 import {LANGUAGES, has, language, number, percent, speakLanguage, text} from "./draw-texts.js";
-import {ARROWS, DIGITS, choices, element, paint, showInside} from "./draw-inside.js";
+import {ARROWS, DIGITS, choices, closeSum, element, paint, showInside} from "./draw-inside.js";
 
 const SIDES = ["left", "right"];
 const VIEWS = ["as-drawn", "centred"];
@@ -122,10 +122,10 @@ function optionText({run, learning_rate, epochs, step, accuracy, data}) {
   const facts = [
     learning_rate !== null && text("run-rate", {rate: learning_rate}),
     text("run-steps", {steps: number(epochs ?? step)}),
-    accuracy !== null && text("run-accuracy", {accuracy: percent(accuracy, 2)}),
     data !== null && dataName(data),
   ];
-  return text("run-option", {run, facts: facts.filter(Boolean).join(text("comma"))});
+  const option = text("run-option", {run, facts: facts.filter(Boolean).join(text("comma"))});
+  return accuracy === null ? option : text("run-accuracy", {accuracy: percent(accuracy, 2), option});
 }
 
 function factsText(run) {
@@ -155,6 +155,7 @@ function showRuns() {
       verdict.weak.textContent = isWeak(shown) ? text("weak", {accuracy: percent(shown.accuracy)}) : "";
     }
   });
+  showLooking();
 }
 
 // Options that are there already are kept, so that an open list does not close while a run learns.
@@ -303,13 +304,13 @@ async function weightsOf({run, step, similar}) {
 
 const updateInside = latest(async () => {
   if (!looking.open) return;
-  const {view, side} = looking, shown = answer, name = run(side)?.run;
-  if (!shown || !name) return showInside(null);
+  const {view, side} = looking, shown = answer, asked = run(side);
+  if (!shown || !asked) return showInside(null);
   const images = VIEWS.map(view => shown[view].picture.map(value => value / 255));
   try {
-    const answers = await Promise.all(images.map(image => ask("/api/inside", {image, run: name})));
+    const answers = await Promise.all(images.map(image => ask("/api/inside", {image, run: asked.run})));
     const weights = await weightsOf(answers[view]);
-    if (answer) showInside({view, images, answers, weights, data: run(side)?.data});
+    if (answer) showInside({view, images, answers, weights, run: asked});
     if (answers.some(({why_code}) => why_code === "reading")) setTimeout(updateInside, 500);
   } catch (error) {
     if (!["busy-run", "no-such-run"].includes(error.code)) throw error;
@@ -324,13 +325,13 @@ function showLooking() {
   choices(element("which-view"), VIEWS.map(view => text(view)), looking.view, view => look({view}));
   const networks = verdicts.slice(0, SIDES.length).map(({title}) => title.textContent);
   choices(element("which-network"), networks, looking.side, side => look({side}));
-  updateInside();
 }
 
 function look(changes) {
   Object.assign(looking, changes);
   remember("look-inside", looking.open ? "open" : "closed");
   showLooking();
+  updateInside();
 }
 
 element("look").addEventListener("click", () => look({open: !looking.open}));
@@ -353,7 +354,7 @@ function showTexts(chosen) {
   element("notice").textContent = "";
   showRuns();
   showVerdicts();
-  showLooking();
+  updateInside();
 }
 
 function withKeys(sentence) {  // [Esc] becomes a key
@@ -469,6 +470,7 @@ canvas.addEventListener("blur", () => { keyboard.held.clear(); keyboard.stroke =
 
 document.addEventListener("keydown", event => {
   if (event.target.matches?.("select")) return;  // letters choose there
+  if (event.key === "Escape" && closeSum()) return;
   if (["Escape", "Delete", "c", "C"].includes(event.key) && !event.ctrlKey && !event.metaKey && !event.altKey) {
     clear();
     showPen();

@@ -296,7 +296,8 @@ def test_runs_are_told_on_the_page(page, logdir):
         for text in f"{run['accuracy']:.2%}", f"{run['images']:,}", f"{run['step']:,}":
             assert text in told
         assert run["run"] in options and "learning rate 0.001" in options
-        assert f"{run['accuracy']:.2%}" in options and f"{run['epochs']:,} steps" in options
+        assert f"{run['accuracy']:.2%} · {run['run']} (" in options
+        assert f"{run['epochs']:,} steps" in options
 
 
 def test_two_runs_side_by_side_and_a_weak_and_a_deleted_one(chromium, copy, data_dir):
@@ -381,6 +382,8 @@ def test_the_sum_behind_a_number_adds_up(page, logdir, dice):
     try_edge(page)
     look_inside(page)
     inked = np.argwhere(picture(page, 0) > 0.5)
+    page.execute_script("document.querySelector('.kernel').click()")
+    still = placed(page)
     for place in range(6):
         kernel = dice.randrange(16)
         row, column = dice.choice(inked) if place % 2 else (dice.randrange(28), dice.randrange(28))
@@ -388,6 +391,7 @@ def test_the_sum_behind_a_number_adds_up(page, logdir, dice):
         heading = f"row {row + 1}, column {column + 1}"
         wait_for(lambda heading=heading: heading in text_of(page, ".sum .place"))
 
+        assert placed(page) == still  # nothing jumps while one points
         pixels, kernels, products = (
             numbers(page, f"[data-numbers={name}] span")
             for name in ("pixels", "weights", "products")
@@ -406,6 +410,7 @@ def test_the_sum_behind_a_number_adds_up(page, logdir, dice):
         weighted = window * learned["conv/Weights"][:, :, 0, kernel]
         exact = weighted.sum() + learned["conv/Biases"][kernel]
         assert total == pytest.approx(exact, abs=5.1e-4)
+        assert bias == pytest.approx(learned["conv/Biases"][kernel], abs=5.001e-4)  # at any place
         assert relu == max(0, total)
         four = numbers(page, "[data-numbers=pooling] span")
         kept = numbers(page, "[data-numbers=pooling] .kept")
@@ -414,14 +419,25 @@ def test_the_sum_behind_a_number_adds_up(page, logdir, dice):
         assert kept[0] == pytest.approx(pooled[row // 2, column // 2, kernel], abs=5.1e-4)
 
 
+def placed(page):
+    """Where the parts of a sum stand within it."""
+    return page.execute_script("""
+        const {left, top} = document.querySelector(".sum").getBoundingClientRect();
+        return [...document.querySelectorAll(".sum :is(canvas, figure, dl, dl div)")]
+            .map(part => part.getBoundingClientRect())
+            .map(box => [box.left - left, box.top - top, box.width, box.height].map(Math.round))""")
+
+
 def point_at(page, kernel, row, column):
-    """Click a place of a kernel's feature map, as a mouse would."""
+    """Point at a place of a kernel's feature map, in its sum."""
     page.execute_script(
         """
         const [kernel, row, column] = arguments;
-        const map = document.querySelectorAll(".kernel")[kernel].children[1];
+        const button = document.querySelectorAll(".kernel")[kernel];
+        if (button.ariaExpanded === "false") button.click();
+        const map = document.querySelectorAll(".sum canvas")[1];
         const box = map.getBoundingClientRect();
-        map.dispatchEvent(new PointerEvent("click", {bubbles: true,
+        map.dispatchEvent(new PointerEvent("pointermove", {bubbles: true,
             clientX: box.left + (column + .5) * box.width / 28,
             clientY: box.top + (row + .5) * box.height / 28}));""",
         kernel,
@@ -444,6 +460,75 @@ def test_kernels_open_by_keyboard_and_arrows_move_the_place(page):
     assert f"Row {row - 1}, column {column - 2}:" in text_of(page, ".sum [aria-live]")
     ActionChains(page).send_keys(Keys.ENTER).perform()
     assert not all_of(page, ".sum")
+
+
+def test_a_click_on_a_kernel_opens_the_sum_where_it_answers_most(page, logdir):
+    try_edge(page)
+    look_inside(page)
+    maps, _, _, _ = layers(logdir, picture(page, 0))
+    inked = np.pad(picture(page, 0), 2) > 0
+    near_ink = np.lib.stride_tricks.sliding_window_view(inked, (5, 5)).any(axis=(2, 3))
+    for kernel in 0, 9, 15:
+        page.find_elements("css selector", ".kernel canvas:nth-child(2)")[kernel].click()
+        row, column = (int(part) - 1 for part in re.findall(r"\d+", text_of(page, ".place")))
+        answers = np.where(near_ink, maps[:, :, kernel], 0)
+        assert near_ink[row, column]
+        assert answers[row, column] == pytest.approx(answers.max(), abs=1e-5)
+
+
+def test_escape_or_its_button_closes_a_sum_and_the_drawing_stays(page):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    try_edge(page)
+    look_inside(page)
+    page.find_elements("css selector", ".kernel")[5].click()
+    page.find_element("css selector", ".sum button").click()
+    assert not all_of(page, ".sum")
+    page.find_elements("css selector", ".kernel")[4].click()
+    ActionChains(page).send_keys(Keys.ESCAPE).perform()
+    assert not all_of(page, ".sum") and ink(page, "#canvas", 840).any()
+    page.find_elements("css selector", ".kernel")[4].click()
+    press(page, "look")  # a sum that is not to be seen keeps Esc from nothing
+    ActionChains(page).send_keys(Keys.ESCAPE).perform()
+    assert not ink(page, "#canvas", 840).any()
+
+
+def test_the_choice_of_network_and_the_curve_follow_the_chosen_run(chromium, copy, data_dir):
+    best, other = (found(copy, network)["run"] for network in ("convolutional", "softmax"))
+    is_mnist = found(copy, "convolutional")["data"] == "MNIST"
+    plant(copy, "weak", accuracy=0.1135)
+    with serving(copy, data_dir) as process:
+        page = open_page(chromium, process.port)
+        try_edge(page)
+        look_inside(page)
+        curve = page.find_element("css selector", ".shift")
+        for run, name, has_curve in [
+            (best, "Yours: Convolutional", True),
+            ("weak", "Yours: Convolutional", False),
+            (other, "Yours: Softmax regression", False),
+        ]:
+            choose_run(page, "left", run)
+            assert text_of(page, "#which-network button") == name
+            has_curve = has_curve and is_mnist
+            wait_for(lambda shown=has_curve: curve.is_displayed() == shown)
+
+
+def test_a_dead_network_is_called_dead(chromium, tmp_path, data_dir, logdir):
+    softmax = found(logdir, "softmax")["folder"]
+    shutil.copytree(softmax, tmp_path / softmax.name)
+    learned = saved_runs.random_weights(1)
+    saved_runs.save(tmp_path / "alive", 1, learned, started=1e9)
+    for layer in "conv", "fc1":
+        dead = learned | {f"{layer}/Biases": learned[f"{layer}/Biases"] - 1000}
+        saved_runs.save(tmp_path / layer, 1, dead, started=2e9)
+    with serving(tmp_path, data_dir) as process:
+        page = open_page(chromium, process.port)
+        try_edge(page)
+        look_inside(page)
+        for run in "conv", "alive", "fc1":
+            choose_run(page, "left", run)
+            wait_for(lambda run=run: ("dead" in text_of(page, "#dead")) == (run != "alive"))
 
 
 def test_feature_maps_and_neurons_and_logits_are_the_networks_own(page, logdir):
@@ -486,8 +571,16 @@ def test_votes_add_up_to_the_logit_and_any_digit_can_be_asked_for(page, logdir):
             assert round(plus + minus + bias, 3) == logit
             assert logit == pytest.approx(logits[digit], abs=1e-3)
             votes = image * learned["fc/Weights"][:, digit]
+            assert bias == pytest.approx(learned["fc/Biases"][digit], abs=5.001e-4)
             assert plus == pytest.approx(votes[votes > 0].sum(), abs=2e-3)
             assert minus == pytest.approx(votes[votes < 0].sum(), abs=2e-3)
+
+
+def test_why_not_begins_with_the_answer_that_centring_gives(mnist_data, page):
+    try_edge(page)
+    look_inside(page, side=1)
+    assert verdicts(page)["as-drawn", "right"] != verdicts(page)["centred", "right"] == "1"
+    wait_for(lambda: text_of(page, ".ballot:nth-child(2) h3") == "Why not a 1?")
 
 
 def test_similar_digits_of_both_views(page):
@@ -629,6 +722,30 @@ def test_layout(chromium, server, width, scheme):
     page.execute_script("document.querySelectorAll('.kernel')[3].focus()")
     wait_for(lambda: all_of(page, ".sum"))
     assert page.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_numbers_on_colours_can_be_read(chromium, server, scheme):
+    page = open_page(chromium, server.port, prefers_color_scheme=scheme)
+    try_edge(page)
+    look_inside(page)
+    page.find_elements("css selector", ".kernel")[3].click()
+    colours = page.execute_script("""
+        return [...document.querySelectorAll(".numbers span:not(.beside-picture)")]
+            .map(part => getComputedStyle(part))
+            .map(style => [style.color, style.backgroundColor])""")
+    assert max(numbers(page, "[data-numbers=pixels] span")) == 1
+    for pair in colours:
+        darker, lighter = sorted(map(luminance, pair))
+        assert (lighter + 0.05) / (darker + 0.05) >= 4.5, pair
+
+
+def luminance(colour):
+    """The relative luminance, as WCAG defines it, of "rgb(..)" or "color(srgb ..)"."""
+    shares = np.array(re.findall(r"[\d.]+", colour)[:3], float)
+    shares = shares if "srgb" in colour else shares / 255
+    linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
+    return linear @ [0.2126, 0.7152, 0.0722]
 
 
 @pytest.mark.parametrize("motion", ["reduce", "no-preference"])
