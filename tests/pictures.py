@@ -1,8 +1,8 @@
 """Take the pictures in docs/ again, with real runs, in a real browser.
 
-python tests/pictures.py                 # all of them: trains for some minutes first
-python tests/pictures.py graph hparams   # only these
-python tests/pictures.py --runs FOLDER   # keeps the runs there, for the next time
+    python tests/pictures.py                 # all of them: trains for some minutes first
+    python tests/pictures.py graph hparams   # only these
+    python tests/pictures.py --runs FOLDER   # keeps the runs there, for the next time
 
 Needs Chromium, and MNIST in the folder that MNIST_DATA names, or in MNIST_data/.
 """
