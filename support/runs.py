@@ -20,9 +20,8 @@ from support.tensorflow1 import tf
 RECORD = "run.json"
 # The settings that the project ships with; a run's folder tells what differs from them.
 SHIPPED = {"network": "convolutional", "batch_size": 100, "kernels": 16, "neurons": 1024}
-LEAST_FREE = (
-    4_000_000  # bytes on the disk; with the defaults, less is written from one flush to the next
-)
+# Bytes on the disk; with the defaults, less is written from one flush to the next.
+LEAST_FREE = 4_000_000
 # Parts of a run after which the layers are looked at: ten, as TensorBoard keeps ten pictures of a
 # tag, and closer at the start, when most happens.
 MOMENTS = [0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1]

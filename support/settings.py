@@ -123,6 +123,12 @@ _RULES = {
         _is_writable,
     ),
     "points": ("a whole number of points, 1 or more", _is_whole),
-    "kernels": ("a whole number of kernels, 1 or more", _is_whole),
-    "neurons": ("a whole number of neurons, 1 or more", _is_whole),
+    "kernels": (
+        "a whole number of kernels, 1 to 10000",
+        lambda value: _is_whole(value, 1, 10_000),
+    ),
+    "neurons": (
+        "a whole number of neurons, 1 to 1000000",
+        lambda value: _is_whole(value, 1, 1_000_000),
+    ),
 }

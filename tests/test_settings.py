@@ -22,7 +22,7 @@ GOOD = (
 WRONG_COUNTS = [0, -5, 1.5, "many", True]
 BAD = (
     [(name, value) for name in ["EPOCHS", "BATCH_SIZE"] for value in WRONG_COUNTS]
-    + [(name, value) for name in ["KERNELS", "NEURONS"] for value in [0, 2.5, False]]
+    + [(name, value) for name in ["KERNELS", "NEURONS"] for value in [0, 2.5, False, 10**7]]
     + [("LEARNING_RATE", value) for value in [0, -0.1, 1e38, 10**400, math.inf, math.nan, "fast"]]
     + [("LEARNING_RATE", True)]
     + [("NETWORK", value) for value in ["perceptron", "", 3]]
@@ -43,8 +43,8 @@ MEANINGS = {
     "DATA_DIR": "a folder",
     "LOGDIR": "a folder that can be written to, whose path is text without * ? [ \\",
     "POINTS": "a whole number of points, 1 or more",
-    "KERNELS": "a whole number of kernels, 1 or more",
-    "NEURONS": "a whole number of neurons, 1 or more",
+    "KERNELS": "a whole number of kernels, 1 to 10000",
+    "NEURONS": "a whole number of neurons, 1 to 1000000",
 }
 
 
