@@ -321,7 +321,7 @@ def test_bar_draws_what_the_console_has(monkeypatch):
 
 def test_bar_of_a_run_on_a_terminal(start):
     ours, theirs = pty.openpty()
-    process = start("--network", "softmax", "--epochs", "250", stdout=theirs, stderr=theirs)
+    process = start("--network", "softmax", "--epochs", "2000", stdout=theirs, stderr=theirs)
     os.close(theirs)
     screen = b""
     with contextlib.suppress(OSError):  # the program has closed the terminal
