@@ -326,9 +326,8 @@ def _ranking(folder, data_name):
     """
     ended = []
     for path in folder.parent.glob(f"*/{RECORD}"):
-        with contextlib.suppress(
-            OSError, ValueError, TypeError, KeyError
-        ):  # deleted, or changed by hand
+        # It may be deleted at this moment, or changed by hand.
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
             record = json.loads(path.read_text())
             same = record["data"] == data_name
             if same and record["status"] in ("finished", "stopped"):
@@ -387,14 +386,8 @@ def _read_record(folder):
     try:
         record = json.loads((folder / RECORD).read_text())
         return {key: record.get(key) for key in told} | {"started": float(record["started"])}
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-    ):  # an older run, or one cut off
-        return told
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return told  # an older run, or one cut off
 
 
 @functools.lru_cache(maxsize=1000)

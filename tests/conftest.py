@@ -64,6 +64,13 @@ def generated_data(tmp_path_factory):
     return str(folder)
 
 
+@pytest.fixture(scope="session")
+def data_dir(request):
+    """A folder of MNIST, or of generated digits where there is none."""
+    has_mnist = os.environ.get("MNIST_DATA")
+    return request.getfixturevalue("mnist_data" if has_mnist else "generated_data")
+
+
 # --------------------------------------------------------------------------------------- mnist.py
 
 

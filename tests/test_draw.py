@@ -40,13 +40,6 @@ BLANK = json.dumps([0] * 784)
 
 
 @pytest.fixture(scope="session")
-def data_dir(request):
-    """A folder of MNIST, or of generated digits where there is none."""
-    has_mnist = os.environ.get("MNIST_DATA")
-    return request.getfixturevalue("mnist_data" if has_mnist else "generated_data")
-
-
-@pytest.fixture(scope="session")
 def data(data_dir):
     """What the runs learned from."""
     fake = not os.environ.get("MNIST_DATA")

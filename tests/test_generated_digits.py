@@ -55,14 +55,6 @@ def centres(images):
     return np.stack([rows, columns], 1)
 
 
-@pytest.fixture
-def dice(request):
-    seed = request.config.getoption("--seed", None)
-    seed = random.randrange(10**6) if seed is None else seed
-    print(f"--seed {seed}")  # pytest shows it when a test fails
-    return random.Random(seed)
-
-
 @pytest.fixture(
     params=[0, 1, 2**32 - 1, None], ids=["seed 0", "seed 1", "largest seed", "random seed"]
 )

@@ -1,7 +1,6 @@
 """The page of draw.py in a real browser: what one draws, what is answered, and what is inside."""
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -23,13 +22,6 @@ SEVEN = [[(0.3, 0.25), (0.5, 0.25), (0.7, 0.25), (0.6, 0.5), (0.5, 0.8)]]
 
 
 # ------------------------------------------------------------------------------- runs and servers
-
-
-@pytest.fixture(scope="session")
-def data_dir(request):
-    """A folder of MNIST, or of generated digits where there is none."""
-    has_mnist = os.environ.get("MNIST_DATA")
-    return request.getfixturevalue("mnist_data" if has_mnist else "generated_data")
 
 
 @pytest.fixture(scope="session")
