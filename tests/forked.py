@@ -1,4 +1,4 @@
-"""mnist.py in a process that begins with everything imported, for tests that start it many times.
+"""Our programs in processes that begin with everything imported, for tests that start many.
 
 A process that has imported TensorFlow forks a copy of itself for each run: what takes seconds is
 done once.
@@ -9,7 +9,6 @@ import os
 import sys
 from pathlib import Path
 
-import mnist
 from support import terminal
 
 import pytest
@@ -17,11 +16,11 @@ import pytest
 from helpers import heed_signals
 
 
-def main(ready, flags, output, changes):
+def main(ready, program, flags, output, changes):
     """Do what `python mnist.py` does with the flags, but write to the file or terminal `output`.
 
-    ready: an event to set at the beginning. changes: {(module, name): value}, what constants are
-    replaced with.
+    program: "mnist" or "draw". ready: an event to set at the beginning. changes:
+    {(module, name): value}, what constants are replaced with.
     """
     heed_signals()
     ready.set()
@@ -31,17 +30,17 @@ def main(ready, flags, output, changes):
     sys.stdout, sys.stderr = (open(standard, "w", closefd=False) for standard in [1, 2])
     for (module, name), value in changes.items():
         setattr(sys.modules[module], name, value)
-    sys.argv = ["mnist.py", *map(str, flags)]
-    terminal.program(mnist.main)
+    sys.argv = [f"{program}.py", *map(str, flags)]
+    terminal.program(sys.modules[program].main)
 
 
-def start(flags, output=os.devnull, changes=()):
+def start(flags, output=os.devnull, changes=(), program="mnist"):
     """Start a process in which main() runs with these arguments; return it when it has begun."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["forked"])
+    context.set_forkserver_preload(["mnist", "draw", "forked"])
     ready = context.Event()
     process = context.Process(
-        target=main, args=(ready, flags, str(output), dict(changes)), daemon=True
+        target=main, args=(ready, program, flags, str(output), dict(changes)), daemon=True
     )
     with pytest.MonkeyPatch.context() as environment:
         # Without it the server would not find what it is to import.

@@ -454,6 +454,8 @@ def with_rate(small_run, tmp_path):
 
     def with_rate(rate, network, steps):
         flags = ["--learning_rate", rate, "--network", network, "--epochs", steps]
+        if network == "convolutional":
+            flags += ["--kernels", SMALL[0], "--neurons", SMALL[1]]
         status, said = small_run(*flags)
         (folder,) = tmp_path.glob("runs/*")
         if status:

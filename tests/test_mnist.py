@@ -11,6 +11,7 @@ import sys
 import input_data
 import mnist
 from mnist import tf
+from support import generated_digits
 
 import numpy as np
 import pytest
@@ -130,9 +131,12 @@ def test_default_run_has_histograms_of_what_a_layer_is(default_run):
 # ------------------------------------------------------------------------------------ other runs
 
 
-def test_run_without_network_learns_from_generated_digits_and_says_so(run, tmp_path):
+def test_run_without_network_learns_from_generated_digits_and_says_so(
+    run_here, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(generated_digits, "TRAIN_SIZE", 4000)
     (tmp_path / "empty").mkdir()
-    status, out, err = run("--epochs", 20, data_dir=tmp_path / "empty")
+    status, out, err = run_here("--epochs", 20, data_dir=tmp_path / "empty")
     assert status == 0, err
     assert run_folders(tmp_path / "runs") == ["lr=0.0001,epochs=20,generated-digits"]
     assert len((out + err).splitlines()) < 24  # one screen

@@ -1,9 +1,12 @@
 """The page of draw.py in a real browser: what one draws, what is answered, and what is inside."""
 
+import contextlib
 import json
+import os
 import re
 import shutil
 import signal
+import tempfile
 import time
 from pathlib import Path
 
@@ -14,8 +17,8 @@ from support.tensorflow1 import tf
 import numpy as np
 import pytest
 
+import forked
 import saved_runs
-from draw_server import serving
 from helpers import numpy_layers, wait_for
 
 SEVEN = [[(0.3, 0.25), (0.5, 0.25), (0.7, 0.25), (0.6, 0.5), (0.5, 0.8)]]
@@ -35,6 +38,21 @@ def logdir(tmp_path_factory, data_dir):
 
 def train(logdir, data_dir, flags):
     mnist.main([*flags.split(), "--logdir", str(logdir), "--data_dir", str(data_dir)])
+
+
+@contextlib.contextmanager
+def serving(logdir, data_dir, port=0):
+    """draw.py from when it has printed its address (`.port`), with everything imported before."""
+    flags = ["--logdir", logdir, "--data_dir", data_dir, "--port", port]
+    with tempfile.NamedTemporaryFile("r") as said:
+        process = forked.start(flags, said.name, {("input_data", "MIRRORS"): []}, program="draw")
+        try:
+            wait_for(lambda: "Draw at" in Path(said.name).read_text() or not process.is_alive())
+            process.port = int(re.search(r"http://[^ ]+:(\d+)/ ", said.read())[1])
+            yield process
+        finally:
+            process.kill()
+            process.join()
 
 
 @pytest.fixture(scope="session")
@@ -317,12 +335,13 @@ def test_two_runs_side_by_side_and_a_weak_and_a_deleted_one(chromium, copy, data
         assert "87.00%" in text_of(page, "[data-side=left] p")
 
 
-def test_the_page_follows_a_run_in_training(chromium, copy, data_dir, start):
+def test_the_page_follows_a_run_in_training(chromium, copy, data_dir):
     with serving(copy, data_dir) as process:
         page = open_page(chromium, process.port)
         trace(page, SEVEN, "mouse")
         wait_for(lambda: all(verdicts(page).values()))
-        training = start("--logdir", str(copy), "--learning_rate", "0.001", data_dir=data_dir)
+        flags = ["--logdir", copy, "--data_dir", data_dir, "--learning_rate", 0.001]
+        training = forked.start(flags)
         steps, answers = set(), set()
 
         def learns():
@@ -335,8 +354,8 @@ def test_the_page_follows_a_run_in_training(chromium, copy, data_dir, start):
             )
 
         wait_for(learns, seconds=120)
-        training.send_signal(signal.SIGINT)
-        training.communicate()
+        os.kill(training.pid, signal.SIGINT)
+        training.join()
         last = f"Step {runs.find(copy)[0]['step']:,} of 2,000."
         wait_for(lambda: last in text_of(page, ".run[data-side=left] p"))
 
@@ -344,14 +363,14 @@ def test_the_page_follows_a_run_in_training(chromium, copy, data_dir, start):
 def test_the_page_tells_that_the_server_has_gone_and_goes_on_later(chromium, logdir, data_dir):
     with serving(logdir, data_dir) as first:
         page = open_page(chromium, first.port)
-        first.send_signal(signal.SIGINT)
-        first.communicate(timeout=20)
+        os.kill(first.pid, signal.SIGINT)
+        first.join()
     wait_for(lambda: "does not answer" in text_of(page, "#alarm"))
     press_choice(page, "#languages", 1)
     assert "没有回应" in text_of(page, "#alarm")
     trace(page, SEVEN, "mouse")
     assert set(verdicts(page).values()) == {""}
-    with serving(logdir, data_dir, "--port", str(first.port)):
+    with serving(logdir, data_dir, first.port):
         wait_for(lambda: text_of(page, "#alarm") == "" and verdicts(page)["centred", "left"] == "7")
 
 
