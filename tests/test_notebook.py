@@ -58,7 +58,9 @@ def start_kernel(tmp_path_factory, generated_data):
     def start_kernel():
         folder = tmp_path_factory.mktemp("notebook")
         notebook = nbformat.v4.new_notebook()
-        client = nbclient.NotebookClient(notebook, timeout=300, allow_errors=True)
+        client = nbclient.NotebookClient(
+            notebook, timeout=300, allow_errors=True, shutdown_kernel="immediate"
+        )
         client.resources = {"metadata": {"path": str(folder)}}
         client.create_kernel_manager()
         # TensorBoard lists all that run below TMPDIR: those of others are no business of ours.
