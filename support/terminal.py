@@ -129,12 +129,12 @@ def progress_bar(steps):
     """Make a bar for so many steps; in a file, it is written three times, to keep that short."""
     words = "{percentage:3.0f}%|{bar}| {n}/{total} [{elapsed}<{remaining}{postfix}]"
     if is_watched():
-        columns, lines = shutil.get_terminal_size()  # 0 in Python 3.10, where it is not known
-        seldom = {"ncols": columns or 80, "nrows": lines or 24}
+        columns = shutil.get_terminal_size().columns  # 0 in Python 3.10, where it is not known
+        options = {"ncols": columns or 80}
     else:
-        seldom = {"ncols": 100, "delay": 1e-6, "mininterval": 0, "maxinterval": math.inf}
-        seldom["miniters"] = steps // 3 + 1
-    return bar(total=steps, bar_format=words, **seldom)
+        options = {"ncols": 100, "delay": 1e-6, "mininterval": 0, "maxinterval": math.inf}
+        options["miniters"] = steps // 3 + 1
+    return bar(total=steps, bar_format=words, **options)
 
 
 # ---------------------------------------------------------------------------------------- signals
