@@ -54,9 +54,8 @@ def read_image(values):
     if type(values) is not list or len(values) != 784:
         raise Refusal(400, "not-an-image", "An image is an array of 784 numbers, row by row.")
     for place, value in enumerate(values):
-        if (
-            type(value) not in (int, float) or not 0 <= value <= 1
-        ):  # True is none, NaN not 0 or more
+        # True, an int to isinstance, is no pixel, and neither is NaN.
+        if type(value) not in (int, float) or not 0 <= value <= 1:
             sentence = f"Entry {place} of the image, counted from 0, is not a number from 0 to 1."
             raise Refusal(400, "not-a-pixel", sentence)
     return np.array([values], np.float32)

@@ -266,13 +266,12 @@ def _check_size(settings, images):
         raise terminal.Problem(f"BATCH_SIZE {batch} is more than all {images} images: choose less.")
     needed = batch * 10_000
     if settings.network == "convolutional":
-        needed = (
-            12 * max(batch, 500) * (28 * 28 * kernels + neurons) + 16 * 14 * 14 * kernels * neurons
-        )
+        values = max(batch, 500) * (28 * 28 * kernels + neurons)
+        weights = 14 * 14 * kernels * neurons
+        needed = 12 * values + 16 * weights
     with contextlib.suppress(OSError, TypeError):  # other systems do not tell what is free
-        free = 1024 * int(
-            re.search(r"MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text())[1]
-        )
+        told = re.search(r"MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text())
+        free = 1024 * int(told[1])
         if needed > free:
             widths = f", KERNELS {kernels} and NEURONS {neurons}" * (settings.network != "softmax")
             raise terminal.Problem(

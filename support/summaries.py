@@ -179,9 +179,8 @@ def confusion(labels, answers):
 
 @functools.lru_cache
 def _font(size):
-    return ImageFont.load_default(
-        size
-    )  # decoded anew at each call; a picture writes a hundred words
+    # The font is decoded anew at each call, and a picture writes a hundred words.
+    return ImageFont.load_default(size)
 
 
 def _image(picture):
