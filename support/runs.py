@@ -205,6 +205,8 @@ class Run:
             )
         if isinstance(error, OSError):
             folder, reason = terminal.short(self.folder), error.strerror or error
+            if error.errno == errno.ENOENT:  # it was there when the run began
+                reason = "it was deleted"
             return terminal.Problem(f"{folder} cannot be written to any more: {reason}")
         return None
 
@@ -217,19 +219,15 @@ class Run:
         # "newest" will name the checkpoint: the usual name would make TensorBoard's projector show
         # raw weights. The one before is deleted.
         prefix = str(self.folder / "model.ckpt")
-        self._check_folder()  # which saving would make anew
+        self.folder.stat()  # raises OSError if it was deleted; saving would make it anew
         try:
             self._checkpoint = self._saver.save(
                 self._session, prefix, self._step, "newest", write_meta_graph=False
             )
         except ValueError:  # so TensorFlow tells that the folder was deleted at this very moment
-            self._check_folder()
+            self.folder.stat()
             raise
         self._write_record()
-
-    def _check_folder(self):
-        if not self.folder.is_dir():
-            raise FileNotFoundError(errno.ENOENT, "it was deleted")
 
     def _flush(self):
         """Bring what was written onto the disk, for TensorBoard to find.
@@ -240,11 +238,7 @@ class Run:
         """
         for writer in self._writers:
             writer.flush()
-            try:
-                free = shutil.disk_usage(writer.get_logdir()).free
-            except FileNotFoundError:
-                raise FileNotFoundError(errno.ENOENT, "it was deleted") from None
-            if free < LEAST_FREE:
+            if shutil.disk_usage(writer.get_logdir()).free < LEAST_FREE:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _write_record(self):

@@ -450,12 +450,11 @@ def small_run(run_here, data_dir):
 
 @pytest.fixture
 def with_rate(small_run, tmp_path):
-    """Train with a learning rate; return the losses of the tests, or None if it is too high."""
+    """Train with a learning rate; return a curve of the loss, or None if the rate is too high."""
 
-    def with_rate(rate, network, steps):
+    def with_rate(rate, network, steps, part="test"):
         flags = ["--learning_rate", rate, "--network", network, "--epochs", steps]
-        if network == "convolutional":
-            flags += ["--kernels", SMALL[0], "--neurons", SMALL[1]]
+        flags += ["--kernels", SMALL[0], "--neurons", SMALL[1]]
         status, said = small_run(*flags)
         (folder,) = tmp_path.glob("runs/*")
         if status:
@@ -464,7 +463,7 @@ def with_rate(small_run, tmp_path):
             losses = None
         else:
             assert "Test accuracy" in said
-            losses = list(curve(folder / "test", "loss").values())
+            losses = list(curve(folder / part, "loss").values())
         shutil.rmtree(folder)
         return losses
 
@@ -477,8 +476,8 @@ def test_learning_rates(with_rate, network, least, dice):
     for rate in [1e-300, 1e-12]:
         losses = with_rate(rate, network, 3)
         assert losses == pytest.approx(len(losses) * [losses[0]], rel=1e-5)
-    losses = with_rate(1e-3, network, 40)
-    assert losses[-1] < losses[0] - 0.3
+    losses = with_rate(1e-3, network, 40, "train")  # random images can be learned by heart only
+    assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.1
     for rate in [least, 9e37]:
         assert with_rate(rate, network, 3) is None
     for rate in [1, 1e9, 1e20, 10 ** dice.uniform(-12, 37)]:  # chance decides

@@ -484,7 +484,9 @@ def test_folder_that_is_deleted(new_run, monkeypatch, tmp_path, part):
 
     with pytest.raises(terminal.Problem) as problem:
         follow(run, at)
-    assert str(problem.value).startswith("runs/lr=0.0001,epochs=10,softmax cannot be written to")
+    assert str(problem.value) == (
+        "runs/lr=0.0001,epochs=10,softmax cannot be written to any more: it was deleted"
+    )
     assert run.folder.exists() == (part != ".")
 
 
@@ -498,6 +500,17 @@ def test_folder_deleted_in_the_moment_of_a_save(new_run, monkeypatch):
     monkeypatch.setattr(tf.train.Saver, "save", save)
     with pytest.raises(terminal.Problem, match="cannot be written to any more: it was deleted"):
         follow(run)
+
+
+def test_folder_deleted_while_tensorflow_writes(new_run, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    def fail():
+        raise tf.errors.NotFoundError(None, None, f"/runs/x; {os.strerror(errno.ENOENT)}")
+
+    assert ending(new_run(epochs=10), fail) == (
+        "runs/lr=0.0001,epochs=10,softmax cannot be written to any more: it was deleted"
+    )
 
 
 def test_bug_keeps_its_traceback(new_run):
