@@ -559,7 +559,8 @@ def test_a_damaged_run_is_told_and_left_out_until_it_is_mended(
     for _ in range(2):
         answer = client.post("/api/inside", json={"image": [0] * 784, "run": LEFT})
         assert refused(answer, 409, "damaged-run")
-        assert LEFT in answer.json["error"] and "delete" in answer.json["error"]
+        sentence = f"The newest checkpoint of {LEFT} is damaged: delete this run's folder."
+        assert answer.json["error"] == sentence
     assert capsys.readouterr().out == answer.json["error"] + "\n"
     assert client.get("/api/runs").json["start"] == [WIDE, RIGHT]
     post(client, EVALUATE, [0] * 784)
@@ -631,7 +632,9 @@ def test_numbers_that_overflow_are_told(client, logdir, weights):
         (EVALUATE, image),
     ):
         answer = client.post(path, json=question)
-        assert refused(answer, 409, "overflow") and LEFT in answer.json["error"]
+        assert refused(answer, 409, "overflow")
+        sentence = f"The weights of {LEFT} are so large that its numbers overflow."
+        assert answer.json["error"] == sentence
 
 
 def test_the_networks_asked_last_are_kept_and_no_more(logdir, weights):
@@ -745,6 +748,7 @@ def test_other_paths(steady, path):
 def test_wrong_method(steady, method, path, allowed):
     answer = steady.open(path, method=method)
     assert refused(answer, 405, "method-not-allowed") and allowed in answer.headers["Allow"]
+    assert answer.json["error"].startswith("This path does not take this method")
     assert "Allow" in answer.json["error"]
 
 
@@ -960,7 +964,22 @@ def test_too_little_memory_at_the_start_is_said(in_process, logdir, monkeypatch)
 def test_wrong_flags_are_told_in_a_sentence(in_process, logdir, flags, words):
     result = in_process("--logdir", logdir, *flags)
     assert words in str(result.problem) and "\n" not in str(result.problem)
+    assert "(None)" not in str(result.problem)
     assert result.said == [] and not result.served
+
+
+def test_help_tells_each_flag_and_what_it_is_if_left_out(in_process):
+    result = in_process("--help")
+    assert (str(result.problem), result.problem.status, result.served) == ("", 0, [])
+    for name, meaning, standard in [
+        ("logdir", "folder of the trained runs", draw.HERE / mnist.LOGDIR),
+        ("data_dir", "folder of MNIST", draw.HERE / mnist.DATA_DIR),
+        ("host", "address to listen at", "127.0.0.1"),
+        ("port", "port to listen at; 0 for a free one", 8000),
+    ]:
+        told = f"--{name} {name.upper()} {meaning}; {standard} if left out"
+        # Long paths are broken where they have a hyphen, too.
+        assert told.replace(" ", "") in "".join(result.said).replace(" ", "")
 
 
 def test_a_port_in_use(in_process, logdir):
