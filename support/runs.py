@@ -258,18 +258,18 @@ def _check_size(settings, images):
     batch, kernels, neurons = settings.batch_size, settings.kernels, settings.neurons
     if batch > images:
         raise terminal.Problem(f"BATCH_SIZE {batch} is more than all {images} images: choose less.")
-    needed = batch * 10_000
+    needed, sizes = batch * 10_000, f"BATCH_SIZE {batch} takes"
     if settings.network == "convolutional":
         values = max(batch, 500) * (28 * 28 * kernels + neurons)
         weights = 14 * 14 * kernels * neurons
         needed = 12 * values + 16 * weights
+        sizes = f"BATCH_SIZE {batch}, KERNELS {kernels} and NEURONS {neurons} take"
     with contextlib.suppress(OSError, TypeError):  # other systems do not tell what is free
         told = re.search(r"MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text())
         free = 1024 * int(told[1])
         if needed > free:
-            widths = f", KERNELS {kernels} and NEURONS {neurons}" * (settings.network != "softmax")
             raise terminal.Problem(
-                f"BATCH_SIZE {batch}{widths} take about {needed / 1e9:.1f} GB of memory, and "
+                f"{sizes} about {needed / 1e9:.1f} GB of memory, and "
                 f"{free / 1e9:.1f} GB are free: choose less."
             )
 

@@ -361,6 +361,16 @@ def test_digits_are_looked_for_in_the_given_folder_too(logdir, weights, data, da
     assert answer["similar"][0]["likeness"] == 1
 
 
+def test_a_run_on_generated_digits_is_shown_generated_ones(logdir, weights, generated_data):
+    """Though MNIST may lie in the same folder, or in the one that is given."""
+    about = {"data": input_data.GENERATED, "data_dir": generated_data}
+    saved_runs.save(logdir / LEFT, 100, weights[LEFT], **about)
+    train = input_data.read_data_sets(generated_data, fake_data=True, dtype="uint8").train
+    first = inside_when_read(client_of(logdir), train.images[0] / 255)["similar"][0]
+    assert (first["label"], first["likeness"]) == (train.labels[0], 1)
+    assert base64.b64decode(first["picture"]) == train.images[0].tobytes()
+
+
 def test_digits_in_malformed_files_are_told(logdir, weights, tmp_path):
     for name in input_data.OFFICIAL:
         (tmp_path / f"{name}.gz").write_bytes(b"x")

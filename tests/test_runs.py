@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+from pathlib import Path
 from types import SimpleNamespace
 
 from support import runs, summaries, terminal
@@ -140,8 +141,18 @@ def test_what_is_due(new_run, epochs, points, train, test, twentieth):
     assert checkpoints == {*every(twentieth, epochs), *early, epochs} - {0}
 
 
-def test_layers_are_looked_at_ten_times(new_run):
-    """As TensorBoard keeps ten pictures of a tag; closer at the start, when most happens."""
+def test_layers_are_looked_at_ten_times(new_run, monkeypatch):
+    """As TensorBoard keeps ten pictures of a tag; closer at the start, when most happens.
+
+    Their dead ReLUs, which make a curve, are counted at twenty moments and at the end.
+    """
+    counted = []
+    monkeypatch.setattr(
+        summaries.Layers, "log_dead_relus", lambda self, writer, step: counted.append(step)
+    )
+    run = new_run(epochs=107)
+    follow(run)
+    assert counted == [*every(5, 107), 107]
     run = new_run(epochs=100)
     follow(run)
     moved = events(run.folder / "train").Histograms("moved since step 0/fc/Weights")
@@ -315,7 +326,7 @@ def test_why_a_run_only_guesses(new_run, capsys, rate, epochs, accuracy, words):
     run.say_result()
     out = capsys.readouterr().out
     if words:
-        assert re.search(f"no better than guessing: the weights {words}", out)
+        assert re.search(rf"^That is no better than guessing: the weights {words}\.$", out, re.M)
     else:
         assert "guessing" not in out
 
@@ -352,9 +363,16 @@ def test_how_a_run_stands_among_the_others(new_run, capsys, tmp_path):
     assert [line.split()[0] for line in lines[1:]] == ["1.", "2.", "3.", "4.", "7."]
     (tmp_path / "runs" / "lr=0.9,epochs=1,softmax" / "run.json").write_text('{"status": "fini')
     assert finish(0.3)[0].startswith("Of 7 runs")
+    assert finish(0.8)[1:4] == [
+        "1.  80.00%  lr=0.8,epochs=1,softmax,2  <- this run",
+        "2.  80.00%  lr=0.8,epochs=1,softmax",
+        "3.  75.00%  lr=0.75,epochs=1,softmax",
+    ]
+    path = tmp_path / "runs" / "lr=0.8,epochs=1,softmax,2" / "run.json"  # as if stopped before
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"status": "stopped"}))
     path = tmp_path / "runs" / "lr=0.3,epochs=1,softmax" / "run.json"  # as if on other digits
     path.write_text(json.dumps(json.loads(path.read_text()) | {"data": "other digits"}))
-    assert finish(0.4)[0].startswith("Of 7 runs")
+    assert finish(0.4)[0].startswith("Of 8 runs")
 
 
 # ------------------------------------------------------------------------------- how it ends
@@ -553,7 +571,7 @@ def test_batch_of_more_than_all_images(new_run, tmp_path):
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/meminfo"), reason="only Linux tells what is free")
-def test_run_that_needs_more_memory_than_is_free(new_run, tmp_path):
+def test_run_that_needs_more_memory_than_is_free(new_run, tmp_path, monkeypatch):
     """As measured: 12 bytes for a value of a feature map, 16 for a weight."""
     with pytest.raises(terminal.Problem) as problem:
         new_run(network="convolutional", kernels=10**6, neurons=10**6)
@@ -567,6 +585,11 @@ def test_run_that_needs_more_memory_than_is_free(new_run, tmp_path):
     assert 0 <= free < 100_000
     assert not (tmp_path / "runs").exists()
     new_run(kernels=10**6, neurons=10**6)  # softmax has neither
+    monkeypatch.setattr(Path, "read_text", lambda path: "MemAvailable: 9 kB")
+    with pytest.raises(terminal.Problem) as problem:
+        new_run(batch_size=1000)
+    sentence = "BATCH_SIZE 1000 takes about 0.0 GB of memory, and 0.0 GB are free: choose less."
+    assert str(problem.value) == sentence
 
 
 # ------------------------------------------------------------------------------- runs on the disk
