@@ -74,7 +74,7 @@ function roundTogether(bias, values) {
 // shown, and stands beside none that reads otherwise.
 const SHIFTS = {pixels: [0, 2, 4, 6, 8], likeness: [.90, .79, .66, .55, .45], accuracy: [.979, .866, .449, .176, .113]};
 
-const liesInTheMiddle = ({data}) => ["MNIST", "generated digits"].includes(data);
+const liesInTheMiddle = ({data}) => ["MNIST", "generated digits, not MNIST"].includes(data);
 
 function showSimilar({answers, run}) {
   const names = ["as-drawn", "centred"].map(view => text(view));
@@ -481,16 +481,15 @@ export function showInside(inside) {
   element("inside-empty").hidden = Boolean(inside);
   element("layers").hidden = !inside;
   if (!inside) return;
-  const convolutional = inside.answers[inside.view].network === "convolutional";
-  element("conv").hidden = element("neurons").hidden = !convolutional;
-  element("votes").hidden = convolutional;
-  element("dead").textContent = convolutional && isDead(inside) ? text("dead") : "";
+  const {network, conv} = inside.answers[inside.view], softmax = network === "softmax";
+  element("conv").hidden = element("neurons").hidden = !conv;
+  element("votes").hidden = !softmax;
+  element("dead").textContent = conv && isDead(inside) ? text("dead") : conv || softmax ? "" : text("other-layers");
   showSimilar(inside);
-  if (convolutional) {
+  if (conv) {
     showConvolution(inside);
     showNeurons(inside);
-  } else {
-    showVotes(inside);
   }
+  if (softmax) showVotes(inside);
   showLogits(inside);
 }

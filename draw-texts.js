@@ -86,6 +86,10 @@ export const TEXTS = {
   "which-network": ["Network", "网络"],
   "inside-empty": ["Draw something, and every layer answers.", "画点什么，每一层都会回应。"],
 
+  "other-layers": [
+    "This network’s layers are not those of mnist.py as it came (a ReLU is gone, or has another name): they are not shown.",
+    "这个网络的层与 mnist.py 原来的不同（少了 ReLU，或者换了名字），所以不显示各层。",
+  ],
   "dead": [
     "This network is dead: whatever you draw, nothing comes through one of its layers, so it gives the same answer to everything.",
     "这个网络已经“死亡”：无论画什么，它都有一层没有任何输出，所以对所有的画给出同样的回答。",

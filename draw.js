@@ -114,7 +114,7 @@ const sides = SIDES.map((name, side) => {
 
 function dataName(data) {
   if (data === "MNIST") return data;
-  const folder = data.match(/^the files in (.*)$/)?.[1];
+  const folder = data.match(/^the files in (.*), which are not MNIST's official ones$/)?.[1];
   return folder ? text("data-files", {folder}) : text("data-generated");
 }
 
@@ -294,9 +294,9 @@ const update = latest(async () => {
 const looking = {open: recall("look-inside") === "open", view: 0, side: 0};
 let weights = {};  // those that were asked for last: they change only with the run and its step
 
-async function weightsOf({run, step, similar}) {
+async function weightsOf({run, started, step, similar}) {
   const lacking = weights.dead === null && similar.length;  // the digits that tell the dead neurons were being read
-  if (weights.run !== run || weights.step !== step || lacking) {
+  if (weights.run !== run || weights.started !== started || weights.step !== step || lacking) {
     weights = await ask(`/api/weights?${new URLSearchParams({run, step})}`);
   }
   return weights;

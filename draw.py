@@ -185,8 +185,8 @@ def answer_dead(network, data_dir):
     return {"dead": np.flatnonzero(~fired).tolist(), "tried": len(pictures)}
 
 
-def about(network, keys=("run", "step", "network")):
-    """Tell which network answers."""
+def about(network, keys=("run", "started", "step", "network")):
+    """Tell which network answers; a run of the same name may have been deleted and made anew."""
     return {key: network.run[key] for key in keys}
 
 
@@ -218,13 +218,14 @@ def training_digits(run, data_dir):
     They are looked for where the run had them, and in data_dir. The first call begins to read them,
     which takes a second. Raises Refusal as long as they are not there.
     """
-    generated = run["data"] == input_data.GENERATED
-    is_there = os.path.isdir if generated else holds_mnist
-    folder = next((str(at) for at in (run["data_dir"], data_dir) if at and is_there(at)), None)
+    generated, is_mnist = run["data"] == input_data.GENERATED, run["data"] == "MNIST"
+    places = [run["data_dir"], data_dir if generated or is_mnist else None]
+    is_there = os.path.isdir if generated else state_of_files
+    folder = next((str(at) for at in places if at and is_there(at)), None)
+    missing = f"The digits that {run['run']} learned from are not on this machine."
     if not run["data"] or not folder:
-        sentence = f"The digits that {run['run']} learned from are not on this machine."
-        raise Refusal(404, "no-data", sentence)
-    reading = begin_reading(folder, generated)
+        raise Refusal(404, "no-data", missing)
+    reading = begin_reading(folder, generated, None if generated else state_of_files(folder))
     if not reading.done():
         raise Refusal(503, "reading", "The training digits are being read: ask again.")
     if reading.exception():
@@ -232,23 +233,30 @@ def training_digits(run, data_dir):
             f"The digits that {run['run']} learned from cannot be read: {reading.exception()}."
         )
         raise Refusal(409, "unreadable-data", sentence)
-    return reading.result()
+    name, digits = reading.result()
+    if (name == "MNIST") != is_mnist:  # the files have been replaced
+        raise Refusal(404, "no-data", missing)
+    return digits
 
 
 @functools.lru_cache(maxsize=2)  # MNIST takes 48 MB
-def begin_reading(folder, generated):
-    """Begin to read the digits in a folder, and return the Future of similar.Digits."""
+def begin_reading(folder, generated, state):
+    """Begin to read the digits in a folder; return a Future of their name and similar.Digits.
+
+    state: see state_of_files; when it changes, they are read anew.
+    """
 
     def read():
         train = input_data.read_data_sets(folder, generated, dtype="uint8", validation_size=0).train
-        return similar.Digits(train.images, train.labels)
+        return train.name, similar.Digits(train.images, train.labels)
 
     return READER.submit(read)
 
 
-def holds_mnist(folder):
-    """Say whether all of MNIST's files are in a folder."""
-    return all(input_data.find(folder, name) for name in input_data.OFFICIAL)
+def state_of_files(folder):
+    """Return what changes when MNIST's files in a folder do, or None where one of them is not."""
+    paths = [input_data.find(folder, name) for name in input_data.OFFICIAL]
+    return tuple(path.stat().st_mtime_ns for path in paths) if all(paths) else None
 
 
 # -------------------------------------------------------------------------------------- the server
@@ -337,7 +345,7 @@ def make_app(networks, data_dir, own_names):
     @app.get("/api/weights")
     def weights():
         network = networks.get(flask.request.args.get("run"))
-        dead = answer_dead(network, data_dir) if network.run["network"] == "convolutional" else {}
+        dead = answer_dead(network, data_dir) if network.has_hidden else {}
         return answer_weights(network) | dead
 
     return app
@@ -369,7 +377,7 @@ def listen(host, port):
     try:
         family, _, _, _, address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
         return socket.create_server((address[0], port), family=family)
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:
         words = getattr(error, "strerror", None) or error
         taken = getattr(error, "errno", None) == errno.EADDRINUSE
         reason = "is already in use" if taken else f"cannot be used ({words})"
@@ -414,22 +422,30 @@ def read_flags(flags):
     parser = settings.Parser(
         prog="draw.py", description=__doc__.partition("\n")[0], allow_abbrev=False
     )
+    folder = functools.partial(settings.as_path, start=".")
     options = [
-        ("--logdir", HERE / mnist.LOGDIR, Path, "folder of the trained runs"),
-        ("--data_dir", HERE / mnist.DATA_DIR, Path, "folder of MNIST"),
+        ("--logdir", constant_folder("LOGDIR"), folder, "folder of the trained runs"),
+        ("--data_dir", constant_folder("DATA_DIR"), folder, "folder of MNIST"),
         ("--host", "127.0.0.1", str, "address to listen at"),
         ("--port", 8000, int, "port to listen at; 0 for a free one"),
     ]
     for name, standard, kind, meaning in options:
-        words = f"{meaning}; {standard} if left out"
+        words = f"{meaning}; {standard} if left out".replace("%", "%%")
         parser.add_argument(name, default=standard, type=kind, help=words)
     chosen = parser.parse_args([str(flag) for flag in flags])
-    if set("*?[") & set(str(chosen.logdir.absolute())):
-        words = (
-            "TensorFlow finds no checkpoint where a folder's name holds one of * ? [; rename it."
-        )
-        raise terminal.Problem(f"{chosen.logdir}: {words}")
+    if set(settings.PATTERNS) & set(chosen.logdir.absolute().as_posix()):
+        signs = " ".join(settings.PATTERNS)
+        words = f"TensorFlow finds no checkpoint where a folder's name holds one of {signs}"
+        raise terminal.Problem(f"{chosen.logdir}: {words}; rename it.")
     return chosen
+
+
+def constant_folder(name):
+    """Return the folder that a constant of mnist.py names. Raises Problem if it names none."""
+    value = getattr(mnist, name)
+    if not isinstance(value, (str, os.PathLike)):
+        raise terminal.Problem(f"{name} at the top of mnist.py must be a folder, not {value!r}.")
+    return settings.as_path(value, HERE)
 
 
 def main(flags=()):

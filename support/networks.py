@@ -53,9 +53,12 @@ class Network:
                     f"The network of {run['run']} is not the one that mnist.py describes now."
                 )
                 raise Refusal(409, "other-network", sentence)
-            if run["network"] == "convolutional":
-                layers["conv"] = graph.get_tensor_by_name("conv/Relu:0")
-                layers["hidden"] = graph.get_tensor_by_name("hidden:0")
+            with contextlib.suppress(KeyError):  # softmax has none; a learner may build others
+                layers |= {
+                    "conv": graph.get_tensor_by_name("conv/Relu:0"),
+                    "hidden": graph.get_tensor_by_name("hidden:0"),
+                }
+            self.has_hidden = "hidden" in layers
             probabilities = tf.nn.softmax(layers["logits"])
             session = tf.Session(config=options)
             for name, variable in variables.items():
@@ -78,8 +81,8 @@ class Network:
     def layers(self, images):
         """Return what comes out of each layer for images, float32 (n, 784), as a dict of float32.
 
-        `logits`, (n, 10); of a convolutional network also `conv`, (n, 28, 28, KERNELS), and
-        `hidden`, (n, NEURONS), both after ReLU.
+        `logits`, (n, 10); of a convolutional network whose layers are called as in mnist.py also
+        `conv`, (n, 28, 28, KERNELS), and `hidden`, (n, NEURONS), both after ReLU.
         """
         with _memory_told(self.run):
             answers = self._layers(images)

@@ -385,14 +385,17 @@ def _read_record(folder):
 
 @functools.lru_cache(maxsize=1000)
 def _widths(checkpoint, modified):
-    """Return a checkpoint's network, kernels and neurons; None if it is not readable."""
+    """Return a checkpoint's network, kernels and neurons; None, and say why, if it has none."""
     try:
         shapes = dict(tf.train.list_variables(checkpoint))
         if shapes.keys() == {"fc/Weights", "fc/Biases"}:
             return {"network": "softmax", "kernels": None, "neurons": None}
         kernels, neurons = shapes["conv/Weights"][3], shapes["fc1/Weights"][1]
         return {"network": "convolutional", "kernels": kernels, "neurons": neurons}
-    except (tf.errors.OpError, ValueError, KeyError, IndexError):
-        if os.path.exists(f"{checkpoint}.index"):
-            terminal.say(f"{terminal.short(checkpoint)} cannot be read: this run is left out.")
-        return None
+    except (KeyError, IndexError):
+        why = "has not the layers conv, fc1 and fc2"
+    except (tf.errors.OpError, ValueError):
+        why = "cannot be read"
+    if os.path.exists(f"{checkpoint}.index"):  # it has not been deleted meanwhile
+        terminal.say(f"{terminal.short(checkpoint)} {why}: this run is left out.")
+    return None

@@ -10,6 +10,8 @@ from pathlib import Path
 from support.terminal import Problem, say
 
 NETWORKS = ["convolutional", "softmax"]
+# TensorFlow takes these for patterns: it would not find what it has saved in such a folder.
+PATTERNS = "*?[" if os.name == "nt" else "*?[\\"
 
 
 class Parser(argparse.ArgumentParser):
@@ -38,8 +40,7 @@ def read_settings(constants, flags=()):
     settings = {name: constants[name.upper()] for name in _RULES} | given
     for name in _FOLDERS:
         if isinstance(settings[name], (str, os.PathLike)) and str(settings[name]):
-            start = Path() if name in given else file.parent
-            settings[name] = start / os.path.expanduser(settings[name])
+            settings[name] = as_path(settings[name], Path() if name in given else file.parent)
     for name, value in settings.items():
         meaning, holds = _RULES[name]
         if not holds(value):
@@ -49,6 +50,11 @@ def read_settings(constants, flags=()):
                 raise Problem(f"--{name} {sentence}; --help lists the flags.", status=2)
             raise Problem(f"{name.upper()} at the top of {file.name} {sentence}.")
     return argparse.Namespace(**settings)
+
+
+def as_path(folder, start):
+    """Return the path of a folder: `~` is the user's own, and what is relative lies in start."""
+    return Path(start) / os.path.expanduser(folder)
 
 
 def _read_flags(constants, flags, program):
@@ -94,7 +100,7 @@ def _is_folder_or_free(path):
 
 def _is_writable(path):
     try:
-        if set(_PATTERNS) & set(path.as_posix()):
+        if set(PATTERNS) & set(path.as_posix()):
             return False
         str(path).encode()  # TensorFlow knows no names that are not text
         path.mkdir(parents=True, exist_ok=True)
@@ -105,8 +111,6 @@ def _is_writable(path):
 
 
 _FOLDERS = ["data_dir", "logdir"]
-# TensorFlow takes these for patterns: it would not find what it has saved in such a folder.
-_PATTERNS = "*?[" if os.name == "nt" else "*?[\\"
 # What each setting must be, in words, and the test of it.
 _RULES = {
     "learning_rate": ("a number above 0 and below 1e38, such as 0.0001", _is_rate),
@@ -119,7 +123,7 @@ _RULES = {
     ),
     "data_dir": ("a folder", _is_folder_or_free),
     "logdir": (
-        f"a folder that can be written to, whose path is text without {' '.join(_PATTERNS)}",
+        f"a folder that can be written to, whose path is text without {' '.join(PATTERNS)}",
         _is_writable,
     ),
     "points": ("a whole number of points, 1 or more", _is_whole),

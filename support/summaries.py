@@ -285,8 +285,10 @@ def write_projector(writer, session, model, test, logits):
 def _principal_components(activations):
     """Turn points, float32 (n, d), to where they spread most: float32 (n, at most COMPONENTS)."""
     centred = activations - activations.mean(axis=0)
-    _, directions = np.linalg.eigh(centred.T @ centred)
-    return np.float32(centred @ directions[:, : -COMPONENTS - 1 : -1])
+    # Of the products of n points, n x n numbers however wide the layer is, it takes half a second.
+    spreads, points = np.linalg.eigh(centred @ centred.T)
+    widest = np.s_[: -min(COMPONENTS, *centred.shape) - 1 : -1]
+    return np.float32(points[:, widest] * np.sqrt(np.maximum(spreads[widest], 0)))
 
 
 def _sprite(images):
