@@ -195,8 +195,8 @@ async function followRuns() {
       element("notice").textContent = text("run-deleted", {run: chosen, instead: start[side] ?? "–"});
     });
     showRuns();
-    const told = SIDES.map((_, side) => run(side)).map(run => run && `${run.run} ${run.step}`);
-    const shown = answer?.runs.map(run => run && `${run.run} ${run.step}`);
+    const state = run => run && `${run.run} ${run.started} ${run.step}`;
+    const told = SIDES.map((_, side) => run(side)).map(state), shown = answer?.runs.map(state);
     if (strokes.length && `${told}` !== `${shown}`) update();
   } catch (error) {
     alarm(error);

@@ -105,7 +105,7 @@ def is_point(value):
 # --------------------------------------------------------------------------------- what is answered
 
 TOLD = ["run", "network", "step", "epochs", "learning_rate", "batch_size", "kernels", "neurons"]
-TOLD += ["data", "status", "accuracy", "images"]
+TOLD += ["data", "started", "status", "accuracy", "images"]
 
 
 def answer_drawing(lines, asked, keys):
@@ -122,7 +122,8 @@ def answer_drawing(lines, asked, keys):
         answers = [by_view and by_view[place] for by_view in seen]
         told[view] = {"picture": pictures[place].tolist(), "answers": answers}
         told[view] |= zip(keys, answers, strict=False)
-    return told | {"runs": [network and about(network, ["run", "step"]) for network in asked]}
+    which = ["run", "started", "step"]
+    return told | {"runs": [network and about(network, which) for network in asked]}
 
 
 def answer_program(question, image, networks):

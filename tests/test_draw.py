@@ -32,6 +32,7 @@ import draw
 import saved_runs
 from draw_server import serving, start
 from helpers import wait_for
+from small_mnist import NAMES, small_set, write
 
 EVALUATE = "/api/mnist/evaluate"
 DIGITS = [str(digit) for digit in range(10)]
@@ -138,7 +139,10 @@ def test_a_drawing_is_answered_in_both_views_by_the_runs_that_it_names(steady, w
     for names in (LEFT, WIDE), (WIDE, RIGHT), (LEFT, LEFT), (None, RIGHT), (None, None):
         told = post(steady, "/api/drawing", {"strokes": SEVEN, "runs": names})
         assert list(told) == ["as-drawn", "centred", "runs"]
-        assert told["runs"] == [name and {"run": name, "step": 100} for name in names]
+        started = {LEFT: 1e9, RIGHT: 1e9 - 1, WIDE: 1e9 - 2}
+        assert told["runs"] == [
+            name and {"run": name, "started": started[name], "step": 100} for name in names
+        ]
         for view in ["as-drawn", "centred"]:
             assert list(told[view]) == ["picture", "answers"]
             image = np.array(told[view]["picture"]) / 255
@@ -371,12 +375,33 @@ def test_a_run_on_generated_digits_is_shown_generated_ones(logdir, weights, gene
     assert base64.b64decode(first["picture"]) == train.images[0].tobytes()
 
 
-def test_digits_in_malformed_files_are_told(logdir, weights, tmp_path):
-    for name in input_data.OFFICIAL:
+def test_digits_in_malformed_files_are_told_until_they_are_mended(logdir, weights, tmp_path):
+    about = {"data": "the files in it, which are not MNIST's official ones"}
+    for name in NAMES:
         (tmp_path / f"{name}.gz").write_bytes(b"x")
-    saved_runs.save(logdir / LEFT, 100, weights[LEFT], data="MNIST", data_dir=str(tmp_path))
-    answer = inside_when_read(client_of(logdir), [1] * 784)
+    saved_runs.save(logdir / LEFT, 100, weights[LEFT], data_dir=str(tmp_path), **about)
+    client = client_of(logdir)
+    answer = inside_when_read(client, [1] * 784)
     assert answer["why_code"] == "unreadable-data" and str(tmp_path) in answer["why_none"]
+    write(tmp_path, small_set(20, 10))
+    assert len(inside_when_read(client, [1] * 784)["similar"]) == 6
+
+
+@pytest.mark.parametrize("at_its_place", [False, True])
+def test_digits_of_other_files_are_not_shown_as_those_of_a_run(
+    logdir, weights, mnist_data, tmp_path, at_its_place
+):
+    """Those that a run learned from are gone; MNIST is in draw.py's folder, or in theirs."""
+    about = {"data": "the files in it, which are not MNIST's official ones"}
+    about["data_dir"] = mnist_data if at_its_place else str(tmp_path)
+    saved_runs.save(logdir / LEFT, 100, weights[LEFT], **about)
+    answer = inside_when_read(client_of(logdir, mnist_data), [1] * 784)
+    assert answer["why_code"] == "no-data" and answer["similar"] == []
+    about = {"data": "MNIST", "data_dir": str(tmp_path)}  # and the other way round
+    write(tmp_path, small_set(20, 10))
+    saved_runs.save(logdir / LEFT, 200, weights[LEFT], **about)
+    answer = inside_when_read(client_of(logdir), [1] * 784)
+    assert answer["why_code"] == "no-data" and answer["similar"] == []
 
 
 def test_a_blank_sheet_is_like_no_digit(steady, data):
@@ -419,6 +444,7 @@ def test_runs_are_told_as_they_are(steady, data):
         "kernels": 7,
         "neurons": 21,
         "data": data.train.name,
+        "started": 1e9 - 2,
         "status": "finished",
         "accuracy": 0.9,
         "images": 10_000,
@@ -475,7 +501,8 @@ def test_a_new_run_becomes_the_one_to_start_with(client, logdir):
     assert client.get("/api/runs").json["start"] == [LEFT, RIGHT]
     saved_runs.save(logdir / "new", 10, saved_runs.random_weights(9), started=2e9, accuracy=0.1)
     assert client.get("/api/runs").json["start"] == ["new", RIGHT]
-    assert post(client, "/api/drawing", SEVEN)["runs"][0] == {"run": "new", "step": 10}
+    asked = post(client, "/api/drawing", SEVEN)["runs"][0]
+    assert asked == {"run": "new", "started": 2e9, "step": 10}
 
 
 def test_a_deleted_run_is_gone_and_the_next_takes_its_place(client, logdir):
@@ -630,6 +657,17 @@ def test_another_network_than_that_of_mnist_py_is_not_called_damaged(logdir, wei
     assert refused(answer, 409, "other-network")
     assert "mnist.py" in answer.json["error"] and "delete" not in answer.json["error"]
     assert client.get("/api/runs").json["start"][0] == WIDE
+
+
+def test_a_network_without_relu_answers_and_its_layers_are_not_shown(logdir, monkeypatch):
+    """A learner's experiment: the layers have other names, and what they give may be negative."""
+    monkeypatch.setattr(mnist.tf.nn, "relu", tf.tanh)
+    client, image = client_of(logdir), random_image().tolist()
+    assert sum(post(client, EVALUATE, image)["convolutional"].values()) == pytest.approx(1)
+    told = post(client, "/api/inside", {"image": image, "run": LEFT})
+    assert len(told["logits"]) == 10 and not {"conv", "hidden"} & set(told)
+    told = client.get("/api/weights", query_string={"run": LEFT}).json
+    assert len(told["kernels"]) == 3 and "dead" not in told
 
 
 def test_numbers_that_overflow_are_told(client, logdir, weights):
@@ -969,13 +1007,27 @@ def test_too_little_memory_at_the_start_is_said(in_process, logdir, monkeypatch)
 @pytest.mark.parametrize("flags, words", [
     (["--port", "x"], "--port"), (["--prot", "1"], "--prot"), (["--port", "65536"], "65536"),
     (["--host", "no.such.host.example"], "no.such.host.example"),
+    (["--host", "192.168..5"], "192.168..5"), (["--host", "x" * 64], "xxx"),
     (["--logdir", "runs[1]"], "rename"), (["--logdir", "what?"], "rename"),
+    (["--logdir", "back\\slash"], "rename"),
 ])  # fmt: skip
 def test_wrong_flags_are_told_in_a_sentence(in_process, logdir, flags, words):
     result = in_process("--logdir", logdir, *flags)
     assert words in str(result.problem) and "\n" not in str(result.problem)
     assert "(None)" not in str(result.problem)
     assert result.said == [] and not result.served
+
+
+def test_folders_are_those_of_mnist_py(in_process, logdir, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert in_process("--logdir", f"~/{logdir.name}", "--port", "0").served
+    monkeypatch.setattr(mnist, "LOGDIR", f"~/{logdir.name}")
+    assert in_process("--port", "0").served
+    monkeypatch.chdir(tmp_path)
+    assert in_process("--logdir", logdir.name, "--port", "0").served
+    monkeypatch.setattr(mnist, "LOGDIR", 7)
+    result = in_process("--port", "0")
+    assert str(result.problem) == "LOGDIR at the top of mnist.py must be a folder, not 7."
 
 
 def test_help_tells_each_flag_and_what_it_is_if_left_out(in_process):

@@ -1,6 +1,7 @@
 """The page of draw.py in a real browser: what one draws, what is answered, and what is inside."""
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import input_data
 import mnist
 from support import runs
 from support.tensorflow1 import tf
@@ -41,11 +43,15 @@ def train(logdir, data_dir, flags):
 
 
 @contextlib.contextmanager
-def serving(logdir, data_dir, port=0):
-    """draw.py from when it has printed its address (`.port`), with everything imported before."""
+def serving(logdir, data_dir, port=0, changes=()):
+    """draw.py from when it has printed its address (`.port`), with everything imported before.
+
+    changes: see forked.main.
+    """
     flags = ["--logdir", logdir, "--data_dir", data_dir, "--port", port]
     with tempfile.NamedTemporaryFile("r") as said:
-        process = forked.start(flags, said.name, {("input_data", "MIRRORS"): []}, program="draw")
+        changes = {("input_data", "MIRRORS"): []} | dict(changes)
+        process = forked.start(flags, said.name, changes, program="draw")
         try:
             wait_for(lambda: "Draw at" in Path(said.name).read_text() or not process.is_alive())
             process.port = int(re.search(r"http://[^ ]+:(\d+)/ ", said.read())[1])
@@ -542,6 +548,67 @@ def test_a_dead_network_is_called_dead(chromium, tmp_path, data_dir, logdir):
         for run in "conv", "alive", "fc1":
             choose_run(page, "left", run)
             wait_for(lambda run=run: ("dead" in text_of(page, "#dead")) == (run != "alive"))
+
+
+def test_what_is_said_of_the_data_that_a_run_learned_from(chromium, copy, data_dir):
+    foreign = "the files in /d/mine, which are not MNIST's official ones"
+    plant(copy, "drawn", data=input_data.GENERATED)
+    plant(copy, "mine", data=foreign)
+    with serving(copy, data_dir) as process:
+        page = open_page(chromium, process.port, languages="zh-CN")
+        try_edge(page)
+        look_inside(page)
+        for run, in_the_middle in [("drawn", True), ("mine", False), ("drawn", True)]:
+            choose_run(page, "left", run)
+            for place in "#similar .middle", "#neurons .edge":
+                shown = functools.partial(text_of, page, place)
+                wait_for(lambda: bool(shown()) == in_the_middle)  # noqa: B023 (it is asked at once)
+        options = text_of(page, "[data-side=left] select")
+        assert "/d/mine 中的文件" in options and "official" not in options
+
+
+def test_layers_that_were_built_otherwise_are_not_shown(chromium, copy, data_dir):
+    with serving(
+        copy, data_dir, changes={("mnist", "convolutional_layer"): without_relu}
+    ) as process:
+        page = open_page(chromium, process.port)
+        try_edge(page)
+        page.find_element("id", "look").click()
+        wait_for(lambda: "not those of mnist.py" in text_of(page, "#dead"))
+        assert not all_of(page, "#conv:not([hidden]), #neurons:not([hidden]), #votes:not([hidden])")
+        assert len(numbers(page, "#logits td:nth-child(3)")) == 10
+        press_choice(page, "#which-network", 1)
+        wait_for(lambda: all_of(page, "#votes:not([hidden])") and text_of(page, "#dead") == "")
+
+
+def without_relu(images, size_in, size_out, name):
+    """What a learner may make of mnist.convolutional_layer."""
+    with tf.name_scope(name):
+        W = tf.Variable(tf.zeros([5, 5, size_in, size_out]), name="Weights")
+        B = tf.Variable(tf.zeros([size_out]), name="Biases")
+        convolution = tf.nn.conv2d(images, W, strides=[1, 1, 1, 1], padding="SAME") + B
+        return tf.nn.max_pool(convolution, ksize=2, strides=2, padding="SAME")
+
+
+def test_a_run_that_was_made_anew_is_looked_at_anew(chromium, copy, data_dir):
+    """Under the same name, and at the same step."""
+
+    def make(seed):
+        saved_runs.save(copy / "again", 1, saved_runs.random_weights(seed), started=2e9 + seed)
+        return saved_runs.random_weights(seed)["conv/Biases"][0]
+
+    first = make(1)
+    with serving(copy, data_dir) as process:
+        page = open_page(chromium, process.port)
+        try_edge(page)
+        look_inside(page)
+        page.execute_script("document.querySelector('.kernel').click()")
+        bias = functools.partial(numbers, page, "[data-sum=bias] dd")
+        wait_for(lambda: bias().size)
+        assert bias()[0] == pytest.approx(first, abs=5.001e-4)
+        shutil.rmtree(copy / "again")
+        second = make(2)
+        wait_for(lambda: bias().size and bias()[0] == pytest.approx(second, abs=5.001e-4))
 
 
 def test_feature_maps_and_neurons_and_logits_are_the_networks_own(page, logdir):

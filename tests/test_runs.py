@@ -690,9 +690,11 @@ def test_find_takes_the_newest_checkpoint_that_can_be_read(new_run, tmp_path, ca
     assert [run["step"] for run in runs.find(tmp_path / "runs")] == [9]
 
 
-def test_find_leaves_out_what_is_no_run_of_these_networks(tmp_path):
+def test_find_leaves_out_what_is_no_run_of_these_networks(tmp_path, capsys):
     with tf.Graph().as_default(), tf.Session() as session:
         tf.Variable(tf.zeros([2]), name="something/else")
         session.run(tf.global_variables_initializer())
         tf.train.Saver().save(session, str(tmp_path / "model.ckpt"), 5)
     assert runs.find(tmp_path) == []
+    sentence = "model.ckpt-5 has not the layers conv, fc1 and fc2: this run is left out.\n"
+    assert capsys.readouterr().out.endswith(sentence)

@@ -374,7 +374,7 @@ def project(tmp_path):
     return project
 
 
-@pytest.mark.parametrize("count, neurons", [(10, 3), (1100, 70)])
+@pytest.mark.parametrize("count, neurons", [(10, 3), (1100, 70), (60, 784)])
 def test_projector(project, tmp_path, random, count, neurons):
     images = np.float32(random.uniform(size=(count, 784)))
     images[:, :neurons] *= np.linspace(0.3, 1, neurons)
