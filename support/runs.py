@@ -25,7 +25,7 @@ LEAST_FREE = 4_000_000
 # Parts of a run after which the layers are looked at: ten, as TensorBoard keeps ten pictures of a
 # tag, and closer at the start, when most happens.
 MOMENTS = [0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1]
-EARLY_SAVES = {10, 20, 50, 100, 200}  # steps; after them, the network is saved every 20th of a run
+EARLY_SAVES = {10, 20, 50, 100, 200}  # steps; besides, the network is saved every 20th of a run
 
 # What is due at a step: `train` is True where the curve of the batches gets a point; `test` holds
 # the images and labels to test on, or None; then, True or False, `histograms`, `pictures` of the
@@ -67,7 +67,7 @@ class Run:
         if settings.network == "softmax":  # it has neither
             del self.record["kernels"], self.record["neurons"]
         self._test = data.test
-        self._step, self._writers = 0, ()
+        self._step, self._writers, self._checkpoint, self._saved = 0, (), None, None
         self._write_record()
         device = tensorflow1.device(settings.seed)
         terminal.say(
@@ -142,20 +142,22 @@ class Run:
         self._show(loss)
         self.record |= {"accuracy": float(accuracy), "loss": float(loss), "images": images}
         self._flush()
+        if self._saved == self._step:  # the record tells how good the network is that was saved
+            self._write_record()
 
     def say_result(self):
         """Say how the run ended and what to do next.
 
         Raises Problem, with the exit status of a program that was ended by a signal, if it was.
         """
-        record = self.record
-        stopped = record["status"] == "stopped"
+        record, place = self.record, self._checkpoint
+        stopped = record["status"] == "stopped"  # by a signal, or by a reader's own `break`
+        saved = f". The network is saved in {terminal.short(place)}" if place else "."
         terminal.say(
             f"{'Stopped early. ' if stopped else ''}Test accuracy {record['accuracy']:.2%} after "
-            f"step {record['step']}, on {record['data']}. The network is saved in "
-            f"{terminal.short(self._checkpoint)}"
+            f"step {record['step']}, on {record['data']}{saved}"
         )
-        if stopped:
+        if stopped and self._signals:
             raise terminal.Problem("", 128 + self._signals[0])
         if record["accuracy"] < 0.15:
             terminal.say(_why_only_guessing(record["learning_rate"], record["step"]))
@@ -163,11 +165,11 @@ class Run:
         if ranking:
             terminal.say(ranking)
         logdir = terminal.quoted(f"{terminal.short(self.settings.logdir)}/")
-        terminal.say(
-            f"To see how it learned: tensorboard --logdir={logdir}\n"
-            "Next, change LEARNING_RATE or EPOCHS at the top of mnist.py, run it again, and "
-            "compare the curves."
-        )
+        terminal.say(f"To see how it learned: tensorboard --logdir={logdir}")
+        again = "Next, change LEARNING_RATE or EPOCHS at the top of mnist.py, run it again"
+        if terminal.in_notebook():
+            again = "Next, set mnist.LEARNING_RATE or mnist.EPOCHS, call mnist.main() again"
+        terminal.say(f"{again}, and compare the curves.")
 
     def __exit__(self, kind, error, traceback):
         """Record how the run ended; raise Problem if what ended it can be put in a sentence."""
@@ -227,6 +229,7 @@ class Run:
         except ValueError:  # so TensorFlow tells that the folder was deleted at this very moment
             self.folder.stat()
             raise
+        self._saved = self._step
         self._write_record()
 
     def _flush(self):
@@ -252,17 +255,18 @@ class Run:
 def _check_size(settings, images):
     """Raise Problem if a batch is more than the data, or the run takes more memory than is free.
 
-    Linux would end the program without a word. 12 bytes a value of a feature map were measured, and
-    a weight takes 16: itself, its gradient, and two of Adam's.
+    Linux would end the program without a word. Measured, beyond what the program takes already:
+    each weight takes 16 bytes (itself, its first value, two numbers of Adam's), and 40 for the
+    moment in which it is compared with its first value; each value that comes out of a layer
+    takes 12 for an image of a batch, and 9 for one of the 1,000 that are tested at a time.
     """
     batch, kernels, neurons = settings.batch_size, settings.kernels, settings.neurons
     if batch > images:
         raise terminal.Problem(f"BATCH_SIZE {batch} is more than all {images} images: choose less.")
     needed, sizes = batch * 10_000, f"BATCH_SIZE {batch} takes"
     if settings.network == "convolutional":
-        values = max(batch, 500) * (28 * 28 * kernels + neurons)
-        weights = 14 * 14 * kernels * neurons
-        needed = 12 * values + 16 * weights
+        values, weights = 28 * 28 * kernels + neurons, 14 * 14 * kernels * neurons
+        needed = max(40 * weights, 16 * weights + max(12 * batch, 9 * 1000) * values)
         sizes = f"BATCH_SIZE {batch}, KERNELS {kernels} and NEURONS {neurons} take"
     with contextlib.suppress(OSError, TypeError):  # other systems do not tell what is free
         told = re.search(r"MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text())

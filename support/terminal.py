@@ -119,6 +119,12 @@ def is_watched():
     return bool(sys.stderr) and sys.stderr.isatty() and "idlelib" not in sys.modules
 
 
+def in_notebook():
+    """Tell whether a notebook calls main(), which reads no file again; %run would."""
+    started = getattr(sys.modules["__main__"], "__file__", None) or ""
+    return "ipykernel" in sys.modules and not started.endswith("mnist.py")
+
+
 def bar(**options):
     """Make a tqdm on standard error, whatever that can show; options: what tqdm takes besides."""
     # Windows' consoles with Chinese fonts draw the finer blocks as wide as two letters.

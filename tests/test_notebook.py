@@ -99,6 +99,7 @@ def test_run(kernel):
     """The result, with a bar that lives; then, another run."""
     out, err, errors, _ = kernel.run("mnist.EPOCHS = 1000\nmnist.main()")
     assert not errors and "Test accuracy" in out and "tensorboard --logdir=runs/" in out
+    assert "set mnist.LEARNING_RATE or mnist.EPOCHS, call mnist.main() again" in out
     assert err.count("\r") > 4 and "100%|" in err and "test accuracy" in err
     out, err, errors, _ = kernel.run("mnist.EPOCHS = 5\nmnist.LEARNING_RATE = 0.5\nmnist.main()")
     assert not errors and "Test accuracy" in out
@@ -178,6 +179,7 @@ def test_program_interrupted_during_the_import(start_kernel):
     assert errors == ["KeyboardInterrupt"]
     out, _, errors, _ = kernel.run(program)
     assert not errors and "after step 3" in out
+    assert "change LEARNING_RATE or EPOCHS at the top of mnist.py, run it again" in out
     assert kernel.run("print('alive')")[0] == "alive\n"
 
 

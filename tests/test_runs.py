@@ -409,6 +409,42 @@ def test_signal_ends_a_run_in_order(new_run, heeded, capsys, number):
     )
 
 
+@pytest.mark.parametrize("steps, saved_at", [(2, None), (30, 20)])
+def test_loop_that_a_reader_leaves(new_run, capsys, steps, saved_at):
+    """By a `break` where the network is good enough: it ends in order, with what was saved."""
+    run = new_run(epochs=1000)
+    with run, tf.Graph().as_default(), tf.Session() as session:
+        tf.Variable(tf.zeros([784, 10]), name="fc/Weights")
+        writers = [tf.summary.FileWriter(str(run.folder / part)) for part in ["train", "test"]]
+        session.run(tf.global_variables_initializer())
+        for step, due in run.steps(session, *writers):
+            if due.test:
+                run.note_test(0.5, 1.25, 500)
+            if step == steps:
+                break
+    capsys.readouterr()
+    run.say_result()
+    first, *others = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"Stopped early. Test accuracy 50.00% after step {steps}, on MNIST.")
+    assert first.endswith(f"/model.ckpt-{saved_at}" if saved_at else "on MNIST.")
+    assert "tensorboard" in others[0]
+
+
+def test_record_tells_how_good_the_saved_network_is(new_run):
+    """Whenever the network is saved at a step that is tested, from that test on."""
+    told = {}
+
+    def at(step):
+        told[step] = record(run)  # as it is before the test of this step
+
+    run = new_run(epochs=1000)
+    follow(run, at, accuracy=lambda step: step / 1000)
+    for step in [11, 21, 101, 251, 751, 999]:
+        last = max(s for s in [10, 20, 50, 100, 200, *range(50, 1000, 50)] if s < step)
+        assert (told[step]["step"], told[step]["accuracy"]) == (last, last / 1000)
+    assert told[751]["images"] == TEST_IMAGES and told[101]["images"] == 500
+
+
 def test_signal_in_the_last_step_finds_a_finished_run(new_run, heeded, capsys):
     run = new_run(epochs=6)
     follow(run, at=lambda step: step == 6 and signal.raise_signal(signal.SIGTERM))
@@ -572,15 +608,18 @@ def test_batch_of_more_than_all_images(new_run, tmp_path):
 
 @pytest.mark.skipif(not os.path.exists("/proc/meminfo"), reason="only Linux tells what is free")
 def test_run_that_needs_more_memory_than_is_free(new_run, tmp_path, monkeypatch):
-    """As measured: 12 bytes for a value of a feature map, 16 for a weight."""
-    with pytest.raises(terminal.Problem) as problem:
-        new_run(network="convolutional", kernels=10**6, neurons=10**6)
-    gigabytes = (12 * 500 * (784 * 10**6 + 10**6) + 16 * 196 * 10**12) / 1e9
-    assert re.fullmatch(
-        rf"BATCH_SIZE 100, KERNELS 1000000 and NEURONS 1000000 take about {gigabytes:.1f} GB of "
-        r"memory, and \d+\.\d GB are free: choose less\.",
-        str(problem.value),
-    )
+    for batch, kernels, neurons, gigabytes in [
+        (100, 10**6, 10**6, 40 * 196 * 10**12 / 1e9),
+        (100, 10**6, 1, (16 * 196 * 10**6 + 9000 * (784 * 10**6 + 1)) / 1e9),
+        (1000, 10**6, 1, (16 * 196 * 10**6 + 12_000 * (784 * 10**6 + 1)) / 1e9),
+    ]:
+        with pytest.raises(terminal.Problem) as problem:
+            new_run(network="convolutional", batch_size=batch, kernels=kernels, neurons=neurons)
+        assert re.fullmatch(
+            rf"BATCH_SIZE {batch}, KERNELS {kernels} and NEURONS {neurons} take about "
+            rf"{gigabytes:.1f} GB of memory, and \d+\.\d GB are free: choose less\.",
+            str(problem.value),
+        )
     free = int(re.search(r"\d+\.\d(?= GB are free)", str(problem.value))[0].split(".")[0])
     assert 0 <= free < 100_000
     assert not (tmp_path / "runs").exists()
