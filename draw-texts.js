@@ -237,7 +237,9 @@ export const TEXTS = {
     "内存不足，无法使用这个网络：请关闭其他程序，或另选一次训练。",
   ],
   "busy-run": ["The run is just being saved: the page asks again.", "这次训练正在保存：页面会再次询问。"],
-  "other-host": ["Use the address that draw.py prints.", "请使用 draw.py 显示的地址。"],
+  "other-host": [
+    "Use the address that draw.py prints, or this machine’s IP address.", "请使用 draw.py 显示的地址，或这台机器的 IP 地址。",
+  ],
   "other-site": ["Pages of other sites get no answer here.", "其他网站的页面在这里得不到回答。"],
   "not-found": ["There is nothing at this path.", "这个地址没有内容。"],
   "method-not-allowed": ["This path does not take this method.", "这个地址不接受这种请求方法。"],

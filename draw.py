@@ -363,7 +363,8 @@ def check_names(headers, own_names):
     name = re.sub(r":\d*$", "", host)
     is_address = re.fullmatch(r"[\d.]+|\[[\da-f:.]+\]", name)
     if name not in own_names and not (is_address and {"0.0.0.0", "[::]"} & set(own_names)):
-        sentence = "The header Host must name this server: use the address that draw.py prints."
+        sentence = "The header Host must name this server: use the address that draw.py prints"
+        sentence += " or, with --host 0.0.0.0, this machine's IP address."
         raise Refusal(403, "other-host", sentence)
     own = [f"http://{host}", f"https://{host}"]
     if headers.get("Origin", own[0]).lower() not in own:
@@ -471,8 +472,10 @@ def main(flags=()):
     own_names = {"localhost", "127.0.0.1", "[::1]", flags.host.lower(), name}
     app = make_app(networks, flags.data_dir, own_names)
     server = waitress.create_server(app, sockets=[listener])
-    shown = "localhost" if name in ("0.0.0.0", "[::]") else name
-    terminal.say(f"Draw at http://{shown}:{port}/ (Ctrl-C ends it)")
+    for_all = name in ("0.0.0.0", "[::]")
+    terminal.say(f"Draw at http://{'localhost' if for_all else name}:{port}/ (Ctrl-C ends it)")
+    if for_all:
+        terminal.say("On other machines, put this one's IP address in the place of localhost.")
     server.run()
 
 

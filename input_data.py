@@ -129,6 +129,7 @@ class DataSet:
         """
         if fake_data:
             images, labels = generated_digits.generate(10_000, seed=0)
+            images = images[..., None]
             labels = dense_to_one_hot(labels, 10) if one_hot else labels
         if len(images) != len(labels):
             raise ValueError(f"there are {len(labels):,} labels for the {len(images):,} images")

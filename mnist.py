@@ -23,7 +23,7 @@ BATCH_SIZE = 100  # how many images a batch has: what the network sees in one st
 SEED = None  # a whole number makes a run repeatable; with None, every run starts differently
 DATA_DIR = "MNIST_data/"  # where the images are kept, beside this file
 LOGDIR = "mnist_example/"  # where TensorBoard looks, beside this file: each run gets a folder there
-POINTS = 200  # how many points a curve has, however many steps
+POINTS = 200  # about how many points a curve of a long run has
 KERNELS = 16  # how many patterns the convolutional layer looks for
 NEURONS = 1024  # how many neurons the first fully connected layer has
 
@@ -70,7 +70,7 @@ def convolutional_layer(input, size_in, size_out, name):
         # Each kernel slides over the image; at every place (strides of 1), its 25 weights times the
         # 25 pixels under it are summed. SAME puts zeros, paper, around: so 28 x 28 stays.
         convolution = tf.nn.conv2d(input, W, strides=[1, 1, 1, 1], padding="SAME")
-        # ReLU turns what is below 0 into 0. Without it, several layers could do no more than one.
+        # ReLU makes 0 of what is below 0: by sums alone, several layers could do no more than one.
         activation = tf.nn.relu(convolution + B)
         tf.summary.histogram("weight", W)  # for TensorBoard: how the values are spread
         tf.summary.histogram("bias", B)

@@ -87,8 +87,8 @@ class Run:
         """Count from 0 to the last step, with a bar, and yield (step, Due).
 
         The graph of the session must be complete. Its variables are saved at the steps of
-        EARLY_SAVES, at 20 moments more, and at the last step. Where a signal asks to stop, the next
-        step is the last.
+        EARLY_SAVES, at every 20th of the run, and at the last step. Where a signal asks to stop,
+        the next step is the last.
         """
         self._session, self._writers = session, (train_writer, test_writer)
         self._saver = tf.train.Saver(tf.trainable_variables(), max_to_keep=1)
@@ -309,11 +309,11 @@ def _why_only_guessing(learning_rate, steps):
     """Say what it means that a trained network is right about as often as chance."""
     # Adam moves a weight by about the learning rate in a step, and weights are about 0.1.
     if learning_rate * steps < 0.01:
-        cause, cure = "have hardly moved", "a larger LEARNING_RATE or more EPOCHS"
+        cause, cure = "the weights have hardly moved", "a larger LEARNING_RATE or more EPOCHS"
     else:
-        cause = "were thrown to where the image makes no difference any more"
+        cause = "probably the weights were thrown to where the image makes no difference any more"
         cure = "a smaller LEARNING_RATE"
-    return f"That is no better than guessing: the weights {cause}. Try {cure}."
+    return f"That is no better than guessing: {cause}. Try {cure}."
 
 
 def _ranking(folder, data_name):

@@ -26,12 +26,14 @@ class Digits:
     def most_like(self, picture, count=6):
         """Find the `count` digits most like a picture, float32 (784,), that has ink.
 
-        Returns their places, the most alike first, and their likeness, 0 to 1.
+        Returns their places, the most alike first, and their likeness, 0 to 1; all, if they are
+        fewer.
         """
         products = np.zeros(len(self.labels), np.float32)
         for place in np.flatnonzero(picture):
             products += np.multiply(self._pixels[place], picture[place], dtype=np.float32)
         likeness = products / (self._lengths * np.linalg.norm(picture))
+        count = min(count, len(likeness))
         best = np.argpartition(-likeness, count - 1)[:count]
         best = best[np.argsort(-likeness[best])]
         return best, likeness[best]

@@ -263,7 +263,12 @@ def write_projector(writer, session, model, test, logits):
         return
     folder = Path(writer.get_logdir())
     points = _principal_components(activations)
-    points.tofile(folder / "fc1.bytes")
+    # Where the first line of such a file happens to be UTF-8, as in one of 125, TensorBoard takes
+    # it for text, and then shows no run's points at all. A byte of 255 is no UTF-8; at its place it
+    # changes the first number by a 30,000th.
+    content = bytearray(points.astype("<f4").tobytes())
+    content[0] = 255
+    (folder / "fc1.bytes").write_bytes(content)
     answers = logits[:EMBEDDED].argmax(axis=1)
     lines = [f"{label}\t{answer}\n" for label, answer in zip(test.labels, answers, strict=False)]
     (folder / "fc1.tsv").write_text("digit\tread as\n" + "".join(lines))

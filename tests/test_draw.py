@@ -317,6 +317,8 @@ def test_few_digits_and_blank_ones_can_be_searched():
         np.float32(pictures[3] / 255)
     )
     assert places[:2].tolist() == [3, 4] and likeness == pytest.approx([1, 0.5**0.5, 0, 0, 0, 0])
+    places, _ = similar.Digits(pictures[3:5], [3, 4]).most_like(np.float32(pictures[4] / 255))
+    assert places.tolist() == [1, 0]  # all that there are
 
 
 def test_what_is_usual_is_the_median_over_the_test_digits(steady, data, dice):
@@ -967,7 +969,8 @@ def test_it_says_which_networks_it_starts_with_and_where_it_is(in_process, logdi
 def test_the_address_that_it_says_leads_to_it(in_process, logdir, host, shown):
     result = in_process("--logdir", logdir, "--host", host, "--port", "0")
     [(app, [listener])] = result.served
-    assert f" http://{shown}:" in result.said[-1]
+    assert f" http://{shown}:" in result.said[2]
+    assert ("this one's IP address" in result.said[-1]) == (host == "0.0.0.0")
     status = 200 if host == "0.0.0.0" else 403
     assert app.test_client().get("/api/paper", headers={"Host": "10.0.0.1"}).status_code == status
 

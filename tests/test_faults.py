@@ -295,12 +295,17 @@ def test_killed_at_twenty_moments(tmp_path, mirror, tensorboard, dice, often):
 
 
 def test_stopped_at_ten_moments(tmp_path, mirror, dice, often):
-    for trial in range(often(3, 10)):
+    """The first of them amid the training, the others anywhere."""
+    stopped_in_training = 0
+    for trial in range(often(4, 10)):
         signals = dice.choices([signal.SIGINT, signal.SIGTERM], k=dice.choice([1, 2, 3]))
         data_dir = tmp_path / f"data{trial // 3}"
         mirrors = [mirror] if trial // 3 % 2 else []
         run = Run(tmp_path / "runs", data_dir, mirrors=mirrors, steps=LONG)
-        run.process.join(dice.uniform(0, 2.5))
+        if trial == 0:
+            run.wait_until_tested(5)
+        else:
+            run.process.join(dice.uniform(0, 2.5))
         run.send(*signals)
         status = run.end()
         # Outside of the training a signal ends the program on the spot: SIGTERM by itself, and a
@@ -308,11 +313,13 @@ def test_stopped_at_ten_moments(tmp_path, mirror, dice, often):
         assert status in (130, 143, -signal.SIGTERM, -signal.SIGINT), run.screen
         last = check_what_is_left(run)
         if last is not None:
+            stopped_in_training += 1
             assert set(checkpoints(run.folder)) == {last}, run.screen
             if len(signals) == 1:  # of several, one may come when all is saved already
                 assert status == 128 + signals[0], run.screen
                 assert "Stopped early" in run.screen.splitlines()[-1]
         check_data(data_dir)
+    assert stopped_in_training
 
 
 # -------------------------------------------------------------------------------------- the disk

@@ -583,6 +583,8 @@ def test_a_set_of_fake_data(monkeypatch):
     fake = input_data.DataSet([], [], fake_data=True, one_hot=True)
     images, labels = fake.next_batch(5, fake_data=True)
     assert fake.num_examples == 10_000 and images.shape == (5, 784) and (images == 1).all()
+    square = input_data.DataSet([], [], fake_data=True, reshape=False)
+    assert square.images.shape == (10_000, 28, 28, 1)
     assert (labels == np.eye(10)[3]).all()
 
 

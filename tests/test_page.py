@@ -347,12 +347,13 @@ def test_the_page_follows_a_run_in_training(chromium, copy, data_dir):
         trace(page, SEVEN, "mouse")
         wait_for(lambda: all(verdicts(page).values()))
         flags = ["--logdir", copy, "--data_dir", data_dir, "--learning_rate", 0.001]
+        flags += ["--epochs", 9000]  # it is stopped in time
         training = forked.start(flags)
         steps, answers = set(), set()
 
         def learns():
             facts = text_of(page, ".run[data-side=left] p")
-            steps.update(re.findall(r"In training: step ([\d,]+) of 2,000", facts))
+            steps.update(re.findall(r"In training: step ([\d,]+) of 9,000", facts))
             bar = ".card[data-side=left] [data-digit='7']"
             answers.add(page.find_element("css selector", bar).get_attribute("data-probability"))
             return (
@@ -362,7 +363,7 @@ def test_the_page_follows_a_run_in_training(chromium, copy, data_dir):
         wait_for(learns, seconds=120)
         os.kill(training.pid, signal.SIGINT)
         training.join()
-        last = f"Step {runs.find(copy)[0]['step']:,} of 2,000."
+        last = f"Step {runs.find(copy)[0]['step']:,} of 9,000."
         wait_for(lambda: last in text_of(page, ".run[data-side=left] p"))
 
 

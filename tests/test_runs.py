@@ -313,10 +313,10 @@ def test_bar_shows_a_mean_that_does_not_jump(new_run, capsys):
 @pytest.mark.parametrize(
     "rate, epochs, accuracy, words",
     [
-        (0.1, 100, 0.1, "were thrown to where .* smaller LEARNING_RATE"),
-        (0.001, 10, 0.149, "were thrown to where .* smaller LEARNING_RATE"),
-        (0.001, 9, 0.149, "have hardly moved. Try a larger LEARNING_RATE or more EPOCHS"),
-        (1e-9, 3, 0.1, "have hardly moved. Try a larger LEARNING_RATE or more EPOCHS"),
+        (0.1, 100, 0.1, "probably .* were thrown to where .* smaller LEARNING_RATE"),
+        (0.001, 10, 0.149, "probably .* were thrown to where .* smaller LEARNING_RATE"),
+        (0.001, 9, 0.149, "the weights have hardly moved. Try a larger .* or more EPOCHS"),
+        (1e-9, 3, 0.1, "the weights have hardly moved. Try a larger .* or more EPOCHS"),
         (0.1, 3, 0.15, None),
     ],
 )
@@ -326,7 +326,7 @@ def test_why_a_run_only_guesses(new_run, capsys, rate, epochs, accuracy, words):
     run.say_result()
     out = capsys.readouterr().out
     if words:
-        assert re.search(rf"^That is no better than guessing: the weights {words}\.$", out, re.M)
+        assert re.search(rf"^That is no better than guessing: {words}\.$", out, re.M)
     else:
         assert "guessing" not in out
 

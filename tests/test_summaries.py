@@ -413,6 +413,18 @@ def test_projector(project, tmp_path, random, count, neurons):
     assert (tiles[shown:] == 255).all()
 
 
+def test_points_are_never_taken_for_a_table_of_words(project, tmp_path):
+    """TensorBoard takes them for one if their first line, here the first byte, is UTF-8."""
+    number = np.frombuffer(b"\n\n\n>", "<f4")[0]  # 0.13
+    images = np.zeros((2, 784), np.float32)
+    images[1, 0] = 2 * number
+    project(images, np.arange(2), np.eye(10)[:2], 1)
+    content = (tmp_path / "fc1.bytes").read_bytes()
+    with pytest.raises(UnicodeDecodeError):
+        content.split(b"\n")[0].decode()
+    np.testing.assert_allclose(np.abs(np.frombuffer(content, "<f4")), number, rtol=1e-4)
+
+
 def test_projector_of_a_network_without_hidden_neurons(project, random):
     images = np.float32(random.uniform(size=(4, 784)))
     assert project(images, np.arange(4), np.eye(10)[:4], None) == []
