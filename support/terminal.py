@@ -112,8 +112,7 @@ class _Patient:
 
 def is_watched():
     """Tell whether somebody watches standard error; notebooks and PyCharm show it, no terminals."""
-    kinds = {kind.__module__.partition(".")[0] for kind in type(sys.stderr).__mro__}
-    if "ipykernel" in kinds or "PYCHARM_HOSTED" in os.environ:
+    if _is_of_notebook(sys.stderr) or "PYCHARM_HOSTED" in os.environ:
         return True
     # IDLE says that it is a terminal, but cannot go back to the start of a line.
     return bool(sys.stderr) and sys.stderr.isatty() and "idlelib" not in sys.modules
@@ -122,7 +121,11 @@ def is_watched():
 def in_notebook():
     """Tell whether a notebook calls main(), which reads no file again; %run would."""
     started = getattr(sys.modules["__main__"], "__file__", None) or ""
-    return "ipykernel" in sys.modules and not started.endswith("mnist.py")
+    return _is_of_notebook(sys.stdout) and not started.endswith("mnist.py")
+
+
+def _is_of_notebook(stream):
+    return any(kind.__module__.startswith("ipykernel.") for kind in type(stream).__mro__)
 
 
 def bar(**options):
