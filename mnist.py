@@ -158,7 +158,7 @@ def train(settings, data, run):
             if due.train:
                 train_writer.add_summary(summaries.curves(accuracy, loss), step)
             run.note_training(loss)
-        summaries.write_projector(test_writer, session, model, data.test, logits)
+        summaries.write_projector(test_writer, session, model, data.test)
 
 
 def evaluate(session, model, images, labels):

@@ -48,7 +48,13 @@ class Network:
             layers = {"logits": build(images, types.SimpleNamespace(**run))}
             variables = {variable.op.name: variable for variable in tf.trainable_variables()}
             shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
-            if shapes != {name: values.shape for name, values in self.weights.items()}:
+            # What else a reader's training may have kept, such as a count of steps, is no layer.
+            layers_saved = {
+                name: values.shape
+                for name, values in self.weights.items()
+                if name in shapes or name.endswith(("/Weights", "/Biases"))
+            }
+            if shapes != layers_saved:
                 sentence = (
                     f"The network of {run['run']} is not the one that mnist.py describes now."
                 )

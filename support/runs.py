@@ -96,6 +96,8 @@ class Run:
         summaries.log_settings(test_writer, self.folder.name, self.record)
         epochs = self.settings.epochs
         every, save_every = max(1, epochs // self.settings.points), max(1, epochs // 20)
+        # A reader may have taken the histograms out.
+        has_histograms = bool(tf.get_collection(tf.GraphKeys.SUMMARIES))
         quarters = {round(epochs * k / 4) for k in (1, 2, 3)} if epochs >= 400 else set()
         moments = {round(epochs * part) for part in MOMENTS}
         self._recent = collections.deque(maxlen=5)  # tests, for the bar to show a steady figure
@@ -109,7 +111,7 @@ class Run:
             due = Due(
                 train=step % every == 0,
                 test=self._digits(test_all, step % max(5, every) == 0),
-                histograms=last or step % max(20, save_every) == 0,
+                histograms=has_histograms and (last or step % max(20, save_every) == 0),
                 pictures=test_all,
                 last=last,
             )
@@ -392,7 +394,7 @@ def _widths(checkpoint, modified):
     """Return a checkpoint's network, kernels and neurons; None, and say why, if it has none."""
     try:
         shapes = dict(tf.train.list_variables(checkpoint))
-        if shapes.keys() == {"fc/Weights", "fc/Biases"}:
+        if "fc/Weights" in shapes and "conv/Weights" not in shapes:
             return {"network": "softmax", "kernels": None, "neurons": None}
         kernels, neurons = shapes["conv/Weights"][3], shapes["fc1/Weights"][1]
         return {"network": "convolutional", "kernels": kernels, "neurons": neurons}

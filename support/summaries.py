@@ -75,7 +75,11 @@ class Layers:
     def log_dead_relus(self, writer, step):
         """Add to a curve of each layer: the share of its ReLUs that give 0 for all the images."""
         if self._relus:
-            answers = self._session.run(self._relus, {"input/images:0": self._images})
+            try:
+                answers = self._session.run(self._relus, {"input/images:0": self._images})
+            except (TypeError, tf.errors.InvalidArgumentError):
+                self._relus = {}  # a reader's own network may have other inputs: no such curve
+                return
             for layer, values in answers.items():
                 dead = np.mean(values.reshape(-1, values.shape[-1]).max(axis=0) == 0)
                 _log(writer, step, f"share of dead ReLUs/{layer}", simple_value=dead)
@@ -101,6 +105,8 @@ def _histogram(values, buckets=51):
 def kernels(weights):
     """Show kernels, float32 (5, 5, inputs, n), of the first input, in a square, PICTURE wide.
 
+    A reader may have made them larger or smaller than 5 x 5.
+
     Grey is 0, white a kernel's largest weight, black its opposite: each has a scale of its own.
     """
     weights = weights[:, :, 0].transpose(2, 0, 1)
@@ -108,13 +114,14 @@ def kernels(weights):
     rows = math.ceil(len(weights) / columns)
     largest = np.abs(weights).max(axis=(1, 2), keepdims=True)
     brightness = 127.5 + 127.5 * (weights / np.where(largest == 0, 1, largest))
-    brightness = np.concatenate([brightness, np.zeros((rows * columns - len(weights), 5, 5))])
-    size = max(1, (PICTURE // columns - 2) // 5)  # pixels on the screen for a weight
+    brightness = np.pad(brightness, [(0, rows * columns - len(weights)), (0, 0), (0, 0)])
+    # Pixels on the screen for a weight.
+    size = max(1, (PICTURE // columns - 2) // max(brightness.shape[1:]))
     tiles = brightness.repeat(size, axis=1).repeat(size, axis=2)
     tiles = np.pad(tiles, [(0, 0), (1, 1), (1, 1)])
-    side = tiles.shape[1]
-    grid = tiles.reshape(rows, columns, side, side).transpose(0, 2, 1, 3)
-    return Image.fromarray(np.uint8(grid.reshape(rows * side, columns * side)))
+    _, height, width = tiles.shape
+    grid = tiles.reshape(rows, columns, height, width).transpose(0, 2, 1, 3)
+    return Image.fromarray(np.uint8(grid.reshape(rows * height, columns * width)))
 
 
 # --------------------------------------------------------------------------------------- mistakes
@@ -244,22 +251,22 @@ def log_end(writer, succeeded):
 # ------------------------------------------------------------------------------------- embeddings
 
 
-def write_projector(writer, session, model, test, logits):
+def write_projector(writer, session, model, test):
     """Write what the Projector tab shows: a point where `fc1` puts each of the first test images.
 
-    test: a data set with images, float32 (n, 784), and labels, (n,); logits: float32 (n, 10), the
-    network's on all of them. Nothing is written for a network without `hidden` neurons, nor for one
-    that died: there would be nothing to see, and TensorBoard stumbles over zeros.
+    test: a data set with images, float32 (n, 784), and labels, (n,). Nothing is written for a
+    network without `hidden` neurons or with other inputs, which a reader may have built, nor for
+    one that died: there would be nothing to see, and TensorBoard stumbles over zeros.
     """
     from tensorboard.plugins.projector import projector_config_pb2
 
+    images, labels = test.images[:EMBEDDED], test.labels[:EMBEDDED]
     try:
         hidden = session.graph.get_tensor_by_name("hidden:0")
-    except KeyError:
+        activations, logits = session.run([hidden, model.logits], {model.images: images})
+    except (KeyError, tf.errors.InvalidArgumentError):
         return
-    images = test.images[:EMBEDDED]
-    activations = session.run(hidden, {model.images: images})
-    if not activations.any():
+    if not np.ptp(activations, axis=0).any():
         return
     folder = Path(writer.get_logdir())
     points = _principal_components(activations)
@@ -269,8 +276,8 @@ def write_projector(writer, session, model, test, logits):
     content = bytearray(points.astype("<f4").tobytes())
     content[0] = 255
     (folder / "fc1.bytes").write_bytes(content)
-    answers = logits[:EMBEDDED].argmax(axis=1)
-    lines = [f"{label}\t{answer}\n" for label, answer in zip(test.labels, answers, strict=False)]
+    answers = logits.argmax(axis=1)
+    lines = [f"{label}\t{answer}\n" for label, answer in zip(labels, answers, strict=True)]
     (folder / "fc1.tsv").write_text("digit\tread as\n" + "".join(lines))
     _sprite(images).save(folder / "fc1.png")
     config = projector_config_pb2.ProjectorConfig()
@@ -285,6 +292,12 @@ def write_projector(writer, session, model, test, logits):
     part = folder / "fc1.pbtxt"
     part.write_text(str(config))
     part.replace(folder / "projector_config.pbtxt")  # TensorBoard never meets a part of it
+    # A TensorBoard that has seen the run before looks for points again when a checkpoint is new; of
+    # this one, which holds a single number, it shows nothing.
+    with tf.Graph().as_default(), tf.Session() as session:
+        session.run(tf.Variable(0.0).initializer)
+        saver = tf.train.Saver(save_relative_paths=True)
+        saver.save(session, str(folder / "fc1.ckpt"), write_meta_graph=False)
 
 
 def _principal_components(activations):

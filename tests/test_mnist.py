@@ -310,6 +310,7 @@ def test_edited_copy(tmp_path, small_data):
         r"^EPOCHS = \S+": "EPOCHS = 3",
         r"^LEARNING_RATE = \S+": "LEARNING_RATE = 0.02",
         r"^LOGDIR = \S+": 'LOGDIR = "mine/"',
+        r"\[5, 5, size_in": "[3, 3, size_in",
         "    fc1 = .*": r"\g<0>\n    fc1 = fully_connected_layer(fc1, neurons, neurons, 'more')",
     }
     status, out, err = run(edits)

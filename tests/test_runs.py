@@ -64,7 +64,9 @@ def new_run(tmp_path):
     return new_run
 
 
-def follow(run, at=lambda step: None, accuracy=lambda step: 0.5, network="softmax"):
+def follow(
+    run, at=lambda step: None, accuracy=lambda step: 0.5, network="softmax", histograms=True
+):
     """Go through the steps of a run, calling at(step) in each; return {step: what was due}."""
     shapes = {
         "softmax": {"fc/Weights": [784, 10], "fc/Biases": [10]},
@@ -74,6 +76,8 @@ def follow(run, at=lambda step: None, accuracy=lambda step: 0.5, network="softma
     with run, tf.Graph().as_default(), tf.Session() as session:
         for name, shape in shapes[network].items():
             tf.Variable(tf.zeros(shape), name=name)
+        if histograms:
+            tf.summary.histogram("weight", tf.zeros([1]))
         writers = [tf.summary.FileWriter(str(run.folder / part)) for part in ["train", "test"]]
         session.run(tf.global_variables_initializer())
         for step, due in run.steps(session, *writers):
@@ -139,6 +143,10 @@ def test_what_is_due(new_run, epochs, points, train, test, twentieth):
     )
     early = {10, 20, 50, 100, 200} & set(dues)
     assert checkpoints == {*every(twentieth, epochs), *early, epochs} - {0}
+
+
+def test_histograms_that_a_reader_took_out_are_not_due(new_run):
+    assert not any(due.histograms for due in follow(new_run(), histograms=False).values())
 
 
 def test_layers_are_looked_at_ten_times(new_run, monkeypatch):

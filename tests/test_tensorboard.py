@@ -3,7 +3,9 @@
 import contextlib
 import functools
 import io
+import os
 import re
+import signal
 import subprocess
 import urllib.error
 
@@ -267,6 +269,30 @@ def test_growing_run_is_seen_growing(tensorboard, tmp_path, generated_data):
         first = wait_for(lambda: steps_of(tensorboard, name))
         wait_for(lambda: steps_of(tensorboard, name)[-1:] > first[-1:])
         assert process.is_alive()  # it was still training
+    finally:
+        process.kill()
+        process.join()
+        link.unlink()
+
+
+def test_points_of_a_run_that_was_watched_in_training_come_at_its_end(
+    tensorboard, tmp_path, generated_data
+):
+    """To a TensorBoard that stays open, and has shown the Projector before."""
+    (tmp_path / "runs").mkdir()
+    link = tensorboard.logdir / "watched"
+    link.symlink_to(tmp_path / "runs", target_is_directory=True)
+    folders = ["--data_dir", generated_data, "--logdir", tmp_path / "runs"]
+    process = forked.start([*folders, "--epochs", 10**6, "--kernels", 2, "--neurons", 8])
+    name = "watched/lr=0.0001,epochs=1000000,kernels=2,neurons=8,generated-digits"
+    try:
+        wait_for(lambda: steps_of(tensorboard, name))
+        assert f"{name}/test" not in tensorboard("plugin/projector/runs")
+        os.kill(process.pid, signal.SIGINT)
+        process.join()
+        wait_for(lambda: f"{name}/test" in tensorboard("plugin/projector/runs"))
+        (config,) = tensorboard("plugin/projector/info", run=f"{name}/test")["embeddings"]
+        assert config["tensorName"] == "fc1" and config["tensorShape"][0] == 1024
     finally:
         process.kill()
         process.join()
