@@ -154,16 +154,17 @@ class Run:
         """
         record, place = self.record, self._checkpoint
         stopped = record["status"] == "stopped"  # by a signal, or by a reader's own `break`
+        few = f" (of {record['images']} digits)" * (record["images"] != self._test.num_examples)
         saved = f". The network is saved in {terminal.short(place)}" if place else "."
         terminal.say(
-            f"{'Stopped early. ' if stopped else ''}Test accuracy {record['accuracy']:.2%} after "
-            f"step {record['step']}, on {record['data']}{saved}"
+            f"{'Stopped early. ' if stopped else ''}Test accuracy {record['accuracy']:.2%}{few} "
+            f"after step {record['step']}, on {record['data']}{saved}"
         )
         if stopped and self._signals:
             raise terminal.Problem("", 128 + self._signals[0])
         if record["accuracy"] < 0.15:
             terminal.say(_why_only_guessing(record["learning_rate"], record["step"]))
-        ranking = _ranking(self.folder, record["data"])
+        ranking = _ranking(self.folder, record)
         if ranking:
             terminal.say(ranking)
         logdir = terminal.quoted(f"{terminal.short(self.settings.logdir)}/")
@@ -318,17 +319,18 @@ def _why_only_guessing(learning_rate, steps):
     return f"That is no better than guessing: {cause}. Try {cure}."
 
 
-def _ranking(folder, data_name):
-    """Tell how a run stands among those beside it on the same data, in six lines at most.
+def _ranking(folder, own):
+    """Tell how a run stands among those beside it, in six lines at most; own: its record.
 
-    Only runs that have ended count. Returns None if it is the only one.
+    Only runs that have ended count, and were tested on the same data, and as much of it. Returns
+    None if it is the only one.
     """
     ended = []
     for path in folder.parent.glob(f"*/{RECORD}"):
         # It may be deleted at this moment, or changed by hand.
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
             record = json.loads(path.read_text())
-            same = record["data"] == data_name
+            same = all(record[key] == own[key] for key in ["data", "images"])
             if same and record["status"] in ("finished", "stopped"):
                 ended.append((float(record["accuracy"]), path.parent))
     if len(ended) < 2:

@@ -230,7 +230,8 @@ def lesson(*flags):
     try:
         runpy.run_path(str(PROJECT / "mnist.py"), run_name="__main__")
     finally:
-        print(json.dumps([clock[0], clock[-1], len(clock) - 1]))
+        if clock:
+            print(json.dumps([clock[0], clock[-1], len(clock) - 1]))
 
 
 def tutorial(data_dir, steps):

@@ -2,19 +2,20 @@
 
     python -m tests.edge_lesson --logdir mnist_example --data_dir MNIST_data
 
-Of digits shifted to the right it tells, and draws into docs/, how many the newest run of each
-network in --logdir reads rightly, as they are and centred again, and how like they are to any
-training digit. Then, for all runs, how often a 1 at the edge, as the page draws it, is misread.
+Of digits shifted to the right it tells how many the newest run of each network in --logdir reads
+rightly, as they are and centred again, and how like they are to any training digit; with --pictures
+docs, it draws that there. Then, for all runs, how often a 1 at the edge, as the page draws it, is
+misread.
 """
 
-import argparse
+import contextlib
 from pathlib import Path
 
 import input_data
 import mnist
-from support import similar, strokes
-from support.networks import Networks
-from support.settings import NETWORKS
+from support import similar, strokes, terminal
+from support.networks import Networks, Refusal
+from support.settings import NETWORKS, Parser
 
 import numpy as np
 
@@ -60,7 +61,7 @@ def measure(networks, digits, images, labels):
         centred = np.stack([strokes.centre(picture) for picture in shifted])
         views = {"as drawn": shifted, "centred": centred}
         row = [read_rightly(networks[name], views[view], labels).mean() for name, view in COLUMNS]
-        rows.append([*row, best_match(digits, shifted[:: len(shifted) // ALIKE])])
+        rows.append([*row, best_match(digits, shifted[:: max(1, len(shifted) // ALIKE)])])
         accuracies = " | ".join(f"{accuracy:.1%}" for accuracy in row)
         print(f"| {pixels} | {accuracies} | {rows[-1][-1]:.2f} |", flush=True)
     return np.array(rows)
@@ -70,6 +71,13 @@ def draw_edge(dice):
     """Draw the 1 at the edge by an unsteady hand: its ends move by up to 6 units, 0.6 pixels."""
     line = np.array(EDGE[0]) + dice.uniform(-6, 6, (len(EDGE[0]), 2))
     return [line.clip(0, strokes.PAPER).tolist()]
+
+
+def usable(networks):
+    """Go through the runs whose networks mnist.py can build now."""
+    for run in networks.list():
+        with contextlib.suppress(Refusal):
+            yield networks.get(run["run"])
 
 
 def measure_edge(loaded):
@@ -140,23 +148,25 @@ polyline {{ fill: none; stroke: currentColor; stroke-width: 2.5 }}
     return "\n".join([*parts, "</svg>", ""])
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+def main(flags):
+    """Measure what the flags name. Raises Problem."""
+    parser = Parser(description=__doc__.partition("\n")[0])
     parser.add_argument("--logdir", default=PROJECT / mnist.LOGDIR, help="folder of trained runs")
     parser.add_argument("--data_dir", default=PROJECT / mnist.DATA_DIR, help="folder of MNIST")
-    parser.add_argument(
-        "--pictures", default=PROJECT / "docs", type=Path, help="folder to draw into"
-    )
-    flags = parser.parse_args()
+    parser.add_argument("--pictures", type=Path, help="folder to draw into; nothing if left out")
+    flags = parser.parse_args(flags)
     listed = Networks(flags.logdir, mnist.network)
     if not all(listed.first_two()):
-        parser.error("both networks must be trained first: run mnist.py, then draw.py")
+        raise terminal.Problem("Both networks must be trained first: run mnist.py, then draw.py.")
+    try:
+        newest = dict(zip(NETWORKS, map(listed.get, listed.first_two()), strict=True))
+    except Refusal as refusal:
+        raise terminal.Problem(str(refusal)) from refusal
     data = input_data.read_data_sets(str(flags.data_dir), dtype="uint8", validation_size=0)
     digits = similar.Digits(data.train.images, data.train.labels)
     images = data.test.images.reshape(-1, 28, 28)
     usual = best_match(digits, images)
     print(f"The median test digit is like the training digit most like it by {usual:.3f}.\n")
-    newest = dict(zip(NETWORKS, map(listed.get, listed.first_two()), strict=True))
     *accuracies, likeness = measure(newest, digits, images, data.test.labels).T
     lines = {
         f"{network}, {view}": (network, view == "as drawn", column)
@@ -170,10 +180,10 @@ def main():
             {"read rightly": as_drawn, "best match": ("likeness", False, likeness)},
         ),
     }
-    for name, picture in pictures.items():
+    for name, picture in pictures.items() if flags.pictures else ():
         (flags.pictures / name).write_text(picture, encoding="utf-8")
-    measure_edge(listed.get(run["run"]) for run in listed.list())
+    measure_edge(usable(listed))
 
 
 if __name__ == "__main__":
-    main()
+    terminal.program(main)

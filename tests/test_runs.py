@@ -380,7 +380,9 @@ def test_how_a_run_stands_among_the_others(new_run, capsys, tmp_path):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"status": "stopped"}))
     path = tmp_path / "runs" / "lr=0.3,epochs=1,softmax" / "run.json"  # as if on other digits
     path.write_text(json.dumps(json.loads(path.read_text()) | {"data": "other digits"}))
-    assert finish(0.4)[0].startswith("Of 8 runs")
+    path = tmp_path / "runs" / "lr=0.2,epochs=1,softmax" / "run.json"  # as if left by a `break`
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"images": 500}))
+    assert finish(0.4)[0].startswith("Of 7 runs")
 
 
 # ------------------------------------------------------------------------------- how it ends
@@ -433,7 +435,8 @@ def test_loop_that_a_reader_leaves(new_run, capsys, steps, saved_at):
     capsys.readouterr()
     run.say_result()
     first, *others = capsys.readouterr().out.splitlines()
-    assert first.startswith(f"Stopped early. Test accuracy 50.00% after step {steps}, on MNIST.")
+    said = f"Stopped early. Test accuracy 50.00% (of 500 digits) after step {steps}, on MNIST."
+    assert first.startswith(said)
     assert first.endswith(f"/model.ckpt-{saved_at}" if saved_at else "on MNIST.")
     assert "tensorboard" in others[0]
 
