@@ -286,11 +286,12 @@ def test_killed_at_twenty_moments(tmp_path, mirror, tensorboard, dice, often):
         run.send(signal.SIGKILL)
         assert run.end() in (-signal.SIGKILL, 0), run.screen
         check_data(folder)
-        left.append((run.process.exitcode, check_what_is_left(run)))
+        last = check_what_is_left(run)
+        left.append((run.process.exitcode, last not in (None, steps)))
     # The moment to write generated digits is so short that it may have passed unseen.
     assert seen >= often(2, 5)
     assert sum(status == -signal.SIGKILL for status, _ in left) >= often(2, 10)
-    assert sum(last not in (None, STEPS) for _, last in left) >= often(1, 3)  # caught at its work
+    assert sum(at_work for _, at_work in left) >= often(1, 3)
     for generated in [False, True]:  # after all that, in the same folders
         folder = tmp_path / f"data 0{', generated' * generated}"
         run = Run(logdir, folder, mirrors=[] if generated else [mirror])
