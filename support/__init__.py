@@ -3,6 +3,7 @@
 Nothing in here imports a file that stands in front.
 """
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -13,5 +14,7 @@ from pathlib import Path
 _PROGRAMS = [Path(__file__).resolve().parents[1] / name for name in ["mnist.py", "draw.py"]]
 _started = Path(getattr(sys.modules["__main__"], "__file__", None) or "").resolve()
 if _started in _PROGRAMS and "IPython" not in sys.modules:
+    # NumPy's own threads gain nothing here, and keep each other waiting where two runs end at once.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

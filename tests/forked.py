@@ -45,6 +45,7 @@ def start(flags, output=os.devnull, changes=(), program="mnist"):
     with pytest.MonkeyPatch.context() as environment:
         # Without it the server would not find what it is to import.
         environment.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        environment.setenv("OPENBLAS_NUM_THREADS", "1")  # as in the programs themselves
         for name in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]:
             environment.delenv(name, raising=False)  # the mirrors are on this machine
         process.start()
