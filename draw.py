@@ -222,11 +222,12 @@ def training_digits(run, data_dir):
     generated, is_mnist = run["data"] == input_data.GENERATED, run["data"] == "MNIST"
     places = [run["data_dir"], data_dir if generated or is_mnist else None]
     is_there = os.path.isdir if generated else state_of_files
-    folder = next((str(at) for at in places if at and is_there(at)), None)
+    states = ((str(at), is_there(at)) for at in places if at)
+    folder, state = next((found for found in states if found[1]), (None, None))
     missing = f"The digits that {run['run']} learned from are not on this machine."
     if not run["data"] or not folder:
         raise Refusal(404, "no-data", missing)
-    reading = begin_reading(folder, generated, None if generated else state_of_files(folder))
+    reading = begin_reading(folder, generated, state)
     if not reading.done():
         raise Refusal(503, "reading", "The training digits are being read: ask again.")
     if reading.exception():

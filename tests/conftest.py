@@ -148,7 +148,7 @@ def default_training(request, tmp_path_factory):
         yield
         return
     logdir = tmp_path_factory.mktemp("default")
-    folders = ["--data_dir", os.path.abspath(os.environ["MNIST_DATA"]), "--logdir", logdir]
+    folders = ["--data_dir", request.getfixturevalue("mnist_data"), "--logdir", logdir]
     process = subprocess.Popen(
         [sys.executable, PROJECT / "mnist.py", "--seed", "4", *folders],
         stdout=subprocess.PIPE,

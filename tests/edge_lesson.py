@@ -180,8 +180,9 @@ def main(flags):
             {"read rightly": as_drawn, "best match": ("likeness", False, likeness)},
         ),
     }
-    for name, picture in pictures.items() if flags.pictures else ():
-        (flags.pictures / name).write_text(picture, encoding="utf-8")
+    if flags.pictures:
+        for name, picture in pictures.items():
+            (flags.pictures / name).write_text(picture, encoding="utf-8")
     measure_edge(usable(listed))
 
 
