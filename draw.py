@@ -3,7 +3,7 @@
     python mnist.py     # trains a network; the page follows while it does
     python draw.py      # prints the address of the page
 
-The page is draw.html and the files that it names. This file answers the page, and other programs:
+The page lies in page/static/. This file answers it, and other programs:
 README tells how they ask.
 """
 
@@ -23,8 +23,11 @@ from types import NoneType
 
 import input_data
 import mnist
-from support import runs, settings, similar, strokes, terminal
-from support.networks import LASTING, Networks, Refusal
+from page import digits as similar
+from page import pictures as strokes
+from page.networks import LASTING, Networks, Refusal
+from support import run as runs
+from support import settings, terminal
 
 import flask
 import numpy as np
@@ -35,7 +38,7 @@ HERE = Path(__file__).resolve().parent
 SOFTMAX = ["--network", "softmax", "--learning_rate", "0.001", "--epochs", "3000"]  # reads 92%
 VIEWS = {"as-drawn": strokes.as_drawn, "centred": strokes.centred}
 # The likeness of a test digit to the training digit most like it, the median over all test digits:
-# `python -m tests.edge_lesson` measures it.
+# `python tools/shifted_digits.py` measures it.
 USUAL = {"MNIST": 0.900, input_data.GENERATED: 0.942}
 
 # ------------------------------------------------------------------------------------ what is asked
@@ -271,8 +274,8 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 SCRIPT = "text/javascript"  # Python would ask Windows for the type, which may say "text/plain"
-PAGE = {"draw.html": "text/html", "draw.css": "text/css"}
-PAGE |= {"draw.js": SCRIPT, "draw-inside.js": SCRIPT, "draw-texts.js": SCRIPT}
+PAGE = {"index.html": "text/html", "page.css": "text/css"}
+PAGE |= {"page.js": SCRIPT, "inside.js": SCRIPT, "texts.js": SCRIPT}
 SENTENCES = {
     404: "There is nothing at this path; the page is at /.",
     405: "This path does not take this method; the header Allow names what it takes.",
@@ -312,10 +315,10 @@ def make_app(networks, data_dir, own_names):
         response.content_type = "application/json"
         return response
 
-    @app.get("/", defaults={"name": "draw.html"})
+    @app.get("/", defaults={"name": "index.html"})
     @app.get(f"/<any({', '.join(map(repr, PAGE))}):name>")
     def page(name):
-        return flask.send_file(HERE / name, PAGE[name])
+        return flask.send_file(HERE / "page" / "static" / name, PAGE[name])
 
     @app.get("/api/paper")
     def paper():

@@ -366,7 +366,7 @@ def find(folder, name):
 
 def _download(folder, names, source_url):
     """Return {name: path} of the files, once mirrors have delivered them."""
-    from support import mirrors  # here, because it takes a while and is needed once
+    from support import download as mirrors  # here, because it takes a while and is needed once
 
     source = mirrors.Mirrors("MNIST", [source_url] if source_url else MIRRORS)
     paths = {}

@@ -8,7 +8,8 @@ Then change a constant, run it again, and compare the curves.
 import collections
 
 import input_data
-from support import runs, summaries, terminal
+from support import run as runs
+from support import summaries, terminal
 from support.settings import read_settings
 from support.tensorflow1 import tf  # TensorFlow 1, as today's TensorFlow contains it
 

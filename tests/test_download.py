@@ -20,13 +20,13 @@ import urllib.parse
 from pathlib import Path
 
 import input_data
-from support import mirrors
+from support import download as mirrors
 
 import pytest
 from tqdm import tqdm
 
-from http_server import serve
-from small_mnist import NAMES, digests, small_set, write
+from helpers.http_server import serve
+from helpers.small_mnist import NAMES, digests, small_set, write
 
 ROOT = Path(input_data.__file__).resolve().parent
 MIRRORS = list(input_data.MIRRORS)  # before a fixture replaces them
@@ -496,7 +496,7 @@ SCRIPT = """if True:
 # A name server that is silent for as long as the program lives.
 SILENT = """if True:
     import socket, threading
-    from support import mirrors
+    from support import download as mirrors
     mirrors.ANSWER_WITHIN = 0.2
     socket.getaddrinfo = lambda *_, **__: threading.Event().wait()
     """

@@ -20,7 +20,10 @@ import types
 
 import input_data
 import mnist
-from support import networks, runs, similar, terminal
+from page import digits as similar
+from page import networks
+from support import run as runs
+from support import terminal
 from support.settings import read_settings
 from support.tensorflow1 import tf
 
@@ -29,10 +32,9 @@ import pytest
 from hypothesis import given, settings, strategies
 
 import draw
-import saved_runs
-from draw_server import serving, start
-from helpers import wait_for
-from small_mnist import NAMES, small_set, write
+from helpers import saved_runs, wait_for
+from helpers.draw_server import serving, start
+from helpers.small_mnist import NAMES, small_set, write
 
 EVALUATE = "/api/mnist/evaluate"
 DIGITS = [str(digit) for digit in range(10)]
@@ -793,7 +795,7 @@ def test_other_paths(steady, path):
 @pytest.mark.parametrize(
     "method, path, allowed",
     [(method, EVALUATE, "POST") for method in ["GET", "PUT", "DELETE", "PATCH"]]
-    + [("POST", path, "GET") for path in ["/", "/api/runs", "/api/weights", "/draw.js"]],
+    + [("POST", path, "GET") for path in ["/", "/api/runs", "/api/weights", "/page.js"]],
 )
 def test_wrong_method(steady, method, path, allowed):
     answer = steady.open(path, method=method)
@@ -877,7 +879,7 @@ def test_pages_of_other_sites_are_refused(steady):
         assert "Access-Control-Allow-Origin" not in answer.headers
 
 
-@pytest.mark.parametrize("path", ["/", "/draw.css", "/draw.js", "/api/runs", "/nothing"])
+@pytest.mark.parametrize("path", ["/", "/page.css", "/page.js", "/api/runs", "/nothing"])
 def test_every_answer_forbids_what_the_page_does_not_need(steady, path):
     headers = steady.get(path).headers
     policy = [part.strip() for part in headers["Content-Security-Policy"].split(";")]
@@ -890,15 +892,15 @@ def test_every_answer_forbids_what_the_page_does_not_need(steady, path):
 def test_the_page_and_its_files_come_with_their_types(steady):
     for path, kind in [
         ("/", "text/html; charset=utf-8"),
-        ("/draw.css", "text/css; charset=utf-8"),
+        ("/page.css", "text/css; charset=utf-8"),
         *[
-            (f"/draw{part}.js", "text/javascript; charset=utf-8")
-            for part in ("", "-inside", "-texts")
+            (f"/{name}.js", "text/javascript; charset=utf-8")
+            for name in ("page", "inside", "texts")
         ],
     ]:
         answer = steady.get(path)
         assert (answer.status_code, answer.content_type) == (200, kind)
-        file = draw.HERE / (path[1:] or "draw.html")
+        file = draw.HERE / "page" / "static" / (path[1:] or "index.html")
         assert answer.data == file.read_bytes()
 
 
@@ -1118,7 +1120,7 @@ def hostile_request(dice):
     methods += ["GET", "PUT", "HEAD", "OPTIONS", "TRACE", "DELETE", "BREW", "post", ""]
     paths = [EVALUATE] * 4 + ["/", "/api/drawing", "/api/inside", "/api/runs", "*", "\\", "/%00"]
     paths += ["/../mnist.py", "/..%2f..%2fetc/passwd", "/%2e%2e/draw.py", "//etc/passwd", "/%zz"]
-    paths += ["/draw.html/../mnist.py", "/static/../draw.py", "http://evil.example/"]
+    paths += ["/index.html/../mnist.py", "/static/../draw.py", "http://evil.example/"]
     paths += [f"{EVALUATE};id=1", "/?" + "x" * 9000, "/" + "a/" * 3000]
     paths += ["/api/weights?run=../x", "/api/weights?run=%00&step=-1"]
     numbers = [0, 1, 0.5, -1, 2, True, None, "0", [], 1e308, float("nan"), float("inf"), 281]

@@ -19,15 +19,14 @@ import threading
 import time
 
 import mnist
-from support import runs
+from support import run as runs
 
 import numpy as np
 import pytest
 
-import forked
-from helpers import PROJECT, curve, events, run_folders, serve_tensorboard, wait_for
-from http_server import serve
-from small_mnist import digests, small_set, write
+from helpers import PROJECT, curve, events, forked, run_folders, serve_tensorboard, wait_for
+from helpers.http_server import serve
+from helpers.small_mnist import digests, small_set, write
 
 TRAIN, TEST = 600, 500  # images
 CONTENTS = small_set(TRAIN, TEST)

@@ -22,7 +22,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from small_mnist import (
+from helpers.small_mnist import (
     NAMES,
     TEST_IMAGES,
     TEST_LABELS,

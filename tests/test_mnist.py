@@ -16,18 +16,18 @@ from support import generated_digits
 import numpy as np
 import pytest
 
-import forked
 from helpers import (
     OFFLINE,
     PROJECT,
     curve,
     events,
+    forked,
     numpy_layers,
     run_folders,
     smoothed,
     wait_for,
 )
-from small_mnist import (
+from helpers.small_mnist import (
     TEST_IMAGES,
     TEST_LABELS,
     TRAIN_IMAGES,

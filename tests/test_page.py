@@ -13,15 +13,13 @@ from pathlib import Path
 
 import input_data
 import mnist
-from support import runs
+from support import run as runs
 from support.tensorflow1 import tf
 
 import numpy as np
 import pytest
 
-import forked
-import saved_runs
-from helpers import numpy_layers, wait_for
+from helpers import forked, numpy_layers, saved_runs, wait_for
 
 SEVEN = [[(0.3, 0.25), (0.5, 0.25), (0.7, 0.25), (0.6, 0.5), (0.5, 0.8)]]
 
@@ -710,7 +708,7 @@ def test_other_widths(chromium, tmp_path, data_dir, logdir, kernels, neurons):
 
 def test_every_text_is_there_in_every_language(page):
     languages, table = page.execute_async_script("""
-        import("/draw-texts.js").then(
+        import("/texts.js").then(
             texts => arguments[0]([Object.keys(texts.LANGUAGES), texts.TEXTS]))""")
     assert languages == ["en", "zh-CN"]
     for key, texts in table.items():

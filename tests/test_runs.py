@@ -12,7 +12,8 @@ import signal
 from pathlib import Path
 from types import SimpleNamespace
 
-from support import runs, summaries, terminal
+from support import run as runs
+from support import summaries, terminal
 from support.tensorflow1 import tf
 
 import numpy as np

@@ -12,14 +12,14 @@ import urllib.error
 import input_data
 import mnist
 from mnist import tf
-from support import runs, summaries
+from support import run as runs
+from support import summaries
 
 import numpy as np
 import pytest
 from PIL import Image
 
-import forked
-from helpers import PROJECT, curve, smoothed, wait_for
+from helpers import PROJECT, curve, forked, smoothed, wait_for
 
 CONVOLUTIONAL = "lr=0.001,epochs=60,generated-digits"
 SOFTMAX = "lr=0.01,epochs=150,softmax,generated-digits"

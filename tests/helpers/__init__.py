@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parents[2]
 # Nobody listens at this proxy: no mirror can be reached, whether the machine has a network or not.
 OFFLINE = {
     "https_proxy": "http://127.0.0.1:9",

@@ -9,7 +9,8 @@ import threading
 import time
 import types
 
-from support import runs, settings, tensorflow1, terminal
+from support import run as runs
+from support import settings, tensorflow1, terminal
 from support.tensorflow1 import tf
 
 import numpy as np

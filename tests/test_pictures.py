@@ -1,7 +1,7 @@
 """From pen lines to pictures: placed as drawn, or as MNIST's authors placed their digits."""
 
 import input_data
-from support import strokes
+from page import pictures as strokes
 
 import numpy as np
 import pytest

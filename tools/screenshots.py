@@ -1,8 +1,8 @@
 """Take the pictures in docs/ again, with real runs, in a real browser.
 
-    python tests/pictures.py                 # all of them: trains for some minutes first
-    python tests/pictures.py graph hparams   # only these
-    python tests/pictures.py --runs FOLDER   # keeps the runs there, for the next time
+    python tools/screenshots.py                 # all of them: trains for some minutes first
+    python tools/screenshots.py graph hparams   # only these
+    python tools/screenshots.py --runs FOLDER   # keeps the runs there, for the next time
 
 Needs Chromium, and MNIST in the folder that MNIST_DATA names, or in MNIST_data/.
 """
@@ -21,7 +21,7 @@ import time
 import urllib.parse
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parent.parent))  # Python looks beside this file only
+sys.path += [str(Path(__file__).resolve().parents[1] / part) for part in ["", "tests"]]
 
 import numpy as np
 from PIL import Image
@@ -29,8 +29,7 @@ from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 
-import draw_server
-from helpers import PROJECT, serve_tensorboard, wait_for
+from helpers import PROJECT, draw_server, serve_tensorboard, wait_for
 
 DOCS = PROJECT / "docs"
 WIDTH, HEIGHT = 1400, 900

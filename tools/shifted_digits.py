@@ -1,6 +1,6 @@
 """Measure what networks make of MNIST's test digits that are not where MNIST has them.
 
-    python -m tests.edge_lesson --logdir mnist_example --data_dir MNIST_data
+    python tools/shifted_digits.py --logdir mnist_example --data_dir MNIST_data
 
 Of digits shifted to the right it tells how many the newest run of each network in --logdir reads
 rightly, as they are and centred again, and how like they are to any training digit; with --pictures
@@ -9,12 +9,17 @@ misread.
 """
 
 import contextlib
+import sys
 from pathlib import Path
+
+sys.path += [str(Path(__file__).resolve().parents[1] / part) for part in ["", "tests"]]
 
 import input_data
 import mnist
-from support import similar, strokes, terminal
-from support.networks import Networks, Refusal
+from page import digits as similar
+from page import pictures as strokes
+from page.networks import Networks, Refusal
+from support import terminal
 from support.settings import NETWORKS, Parser
 
 import numpy as np

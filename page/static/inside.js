@@ -1,7 +1,7 @@
 // What stands under "Look inside": the training digits most like the drawing, then every layer of the network.
-// draw.js asks the server, and gives what it answers to showInside().
+// page.js asks the server, and gives what it answers to showInside().
 
-import {number, percent, text} from "./draw-texts.js";
+import {number, percent, text} from "./texts.js";
 
 export const DIGITS = [..."0123456789"];
 export const ARROWS = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]};  // right, down
@@ -34,7 +34,7 @@ function bytes(base64) {
 
 // ---------------------------------------------------------------- numbers as colours
 
-function colour(name) {  // of draw.css, where they are written as #rrggbb
+function colour(name) {  // of page.css, where they are written as #rrggbb
   const hex = getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   return [1, 3, 5].map(place => parseInt(hex.slice(place, place + 2), 16));
 }

@@ -1,10 +1,10 @@
 """Train every experiment of README's table with several seeds, and keep what came out.
 
-python tests/study.py            # hours; Ctrl-C ends it, the next start goes on where it ended
-python tests/study.py --quote    # only put what is kept into README
+python tools/study.py            # hours; Ctrl-C ends it, the next start goes on where it ended
+python tools/study.py --quote    # only put what is kept into README
 
 MNIST is read from the folder that the environment variable MNIST_DATA names, or from MNIST_data/.
-The results lie in tests/study.json, one entry a run; to make a run again, delete its entry.
+The results lie in tools/study.json, one entry a run; to make a run again, delete its entry.
 """
 
 import argparse
@@ -19,11 +19,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-sys.path.append(str(Path(__file__).resolve().parent.parent))  # Python looks beside this file only
+sys.path += [str(Path(__file__).resolve().parents[1] / part) for part in ["", "tests"]]
 
 import input_data
 import mnist
-from support import runs, settings, terminal
+from support import run as runs
+from support import settings, terminal
 from support.tensorflow1 import tf
 
 PROJECT = Path(mnist.__file__).parent

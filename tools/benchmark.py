@@ -1,7 +1,7 @@
 """Measure what the lesson costs, and what its user would take in its place; print a table.
 
-    python tests/benchmark.py              # about half an hour on two cores
-    python tests/benchmark.py --quick      # under two: fewer steps and repetitions
+    python tools/benchmark.py              # about half an hour on two cores
+    python tools/benchmark.py --quick      # under two: fewer steps and repetitions
 
 Whatever is compared takes turns, and each ratio is taken between neighbours in time, so that what
 else the machine does falls on both alike. Each contender is a process of its own, since the threads
@@ -34,13 +34,13 @@ import time
 from importlib import metadata, util
 from pathlib import Path
 
-from helpers import OFFLINE, PROJECT
-
-sys.path.append(str(PROJECT))  # Python looks beside this file only
+sys.path += [str(Path(__file__).resolve().parents[1] / part) for part in ["", "tests"]]
 
 import input_data
 from support import terminal
 from support.settings import Parser, read_settings
+
+from helpers import OFFLINE, PROJECT
 
 BATCH_SIZE = 100
 IMPORT = "import tensorflow, time; print([time.monotonic(), time.monotonic(), 1])"

@@ -1,8 +1,8 @@
-// The page: paper, runs, verdicts, and the talk with the server. What stands under "Look inside" is in draw-inside.js,
-// every word in draw-texts.js.
+// The page: paper, runs, verdicts, and the talk with the server. What stands under "Look inside" is in inside.js,
+// every word in texts.js.
 
-import {LANGUAGES, has, language, number, percent, speakLanguage, text} from "./draw-texts.js";
-import {ARROWS, DIGITS, choices, closeSum, element, paint, showInside} from "./draw-inside.js";
+import {LANGUAGES, has, language, number, percent, speakLanguage, text} from "./texts.js";
+import {ARROWS, DIGITS, choices, closeSum, element, paint, showInside} from "./inside.js";
 
 const SIDES = ["left", "right"];
 const VIEWS = ["as-drawn", "centred"];
