@@ -1,1 +1,1 @@
-"""The page on which one draws a digit: all of it, and nothing else."""
+"""The web page on which a reader draws a digit."""

@@ -1,207 +1,142 @@
-"""The trained networks of a log folder, ready to be asked, and always as they were saved last."""
+"""The trained networks of a log folder: loaded at the first use, the last few kept in memory."""
 
-import collections
 import contextlib
-import errno
-import math
 import os
 import threading
-import time
-import types
-
-from support import run as runs
-from support import settings, tensorflow1, terminal
-from support.tensorflow1 import tf
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
-LIST_AGE = 0.5  # seconds; drawings come faster than runs, and do with a list of runs that is so old
-KEPT = 6  # networks in memory, those that were asked last
-# What cannot change as long as a checkpoint does not.
-LASTING = {"damaged-run", "other-network", "overflow"}
+from support import saved
+from support.saved import Record, SavedRun
+from support.tensorflow1 import tf
+
+KEPT = 6  # networks in memory
 
 
 class Refusal(Exception):
-    """Why a question gets no answer: a sentence, a code that stays the same, and an HTTP status."""
+    """Why a question gets no answer, as a code; page/refusals.json has a sentence for each."""
 
-    def __init__(self, status, code, sentence):
-        """Take them; by the code, the page finds the sentence in its reader's language."""
-        super().__init__(sentence)
-        self.status, self.code = status, code
+    def __init__(self, code: str, run: str | None = None, reason: object = None) -> None:
+        """Take the code and, for its sentence, the name of a run and a reason."""
+        super().__init__(code)
+        self.code, self.run, self.reason = code, run, reason
 
 
-class Network:
-    """The trained network of a run, as it was at one checkpoint; threads may ask it together."""
+class TrainedNetwork:
+    """The network in a checkpoint of a run; several threads may use it at the same time."""
 
-    def __init__(self, run, build):
-        """Load the network of a run, as runs.find tells it.
-
-        build: draws it into the current graph, as mnist.network does. Raises Refusal.
-        """
-        self.run = run
-        self.weights = _read_weights(run)
-        # On the CPU, and with one thread for each request: clients are answered side by side.
-        options = tf.ConfigProto(
-            device_count={"GPU": 0}, intra_op_parallelism_threads=1, inter_op_parallelism_threads=1
-        )
-        with tf.Graph().as_default() as graph, _memory_told(run):
-            images = tf.placeholder(tf.float32, [None, 784])
-            layers = {"logits": build(images, types.SimpleNamespace(**run))}
-            variables = {variable.op.name: variable for variable in tf.trainable_variables()}
-            shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
-            # What else a reader's training may have kept, such as a count of steps, is no layer.
-            layers_saved = {
-                name: values.shape
-                for name, values in self.weights.items()
-                if name in shapes or name.endswith(("/Weights", "/Biases"))
-            }
-            if shapes != layers_saved:
-                sentence = (
-                    f"The network of {run['run']} is not the one that mnist.py describes now."
-                )
-                raise Refusal(409, "other-network", sentence)
-            with contextlib.suppress(KeyError):  # softmax has none; a learner may build others
-                layers |= {
-                    "conv": graph.get_tensor_by_name("conv/Relu:0"),
-                    "hidden": graph.get_tensor_by_name("hidden:0"),
-                }
-            self.has_hidden = "hidden" in layers
-            probabilities = tf.nn.softmax(layers["logits"])
-            session = tf.Session(config=options)
-            for name, variable in variables.items():
-                variable.load(self.weights[name], session)
-        graph.finalize()  # from here on nobody can change it, so that threads can share it
+    def __init__(self, run: SavedRun, build: Callable) -> None:
+        """Load the network of a run, built as mnist.network does. Raises Refusal."""
+        self.run, self.record, self.state = run, run.record, state_of(run)
+        try:
+            reader = tf.train.load_checkpoint(run.checkpoint)
+            names = reader.get_variable_to_shape_map()
+            self.weights = {name: reader.get_tensor(name) for name in names}
+        except (RuntimeError, LookupError, ValueError, tf.errors.OpError) as error:
+            raise Refusal("damaged-run", run.record.name) from error
+        # One thread of the CPU for each request, so that several are answered at once.
+        threads = {"intra_op_parallelism_threads": 1, "inter_op_parallelism_threads": 1}
+        config = tf.ConfigProto(device_count={"GPU": 0}, **threads)
+        with tf.Graph().as_default() as graph:
+            session, images = tf.Session(config=config), tf.placeholder(tf.float32, [None, 784])
+            try:
+                layers = {"logits": build(images, run.record)}
+                for variable in tf.trainable_variables():
+                    variable.load(self.weights[variable.op.name], session)
+            except (AttributeError, LookupError, TypeError, ValueError) as error:
+                raise Refusal("other-network", run.record.name) from error
+            # Other variables of a reader's training, such as a step counter, are no layers.
+            unused = set(self.weights) - {each.op.name for each in tf.trainable_variables()}
+            if any(each.endswith(("/Weights", "/Biases")) for each in unused):
+                raise Refusal("other-network", run.record.name)
+            with contextlib.suppress(KeyError):  # softmax and some readers' networks lack them
+                conv = graph.get_tensor_by_name("conv/Relu:0")
+                hidden = graph.get_tensor_by_name("hidden:0")
+                if conv.shape[1:3] == [28, 28] and hidden.shape.rank == 2:
+                    layers |= {"conv": conv, "hidden": hidden}
+            probabilities = {"probabilities": tf.nn.softmax(layers["logits"])}
+        graph.finalize()  # threads can share a graph that cannot change
         self._probabilities = session.make_callable(probabilities, [images])
         self._layers = session.make_callable(layers, [images])
-        self.weights.pop("fc1/Weights", None)  # 13 MB that nobody asks for
-        blank = np.zeros((2, 784), np.float32)  # the first answers take longest: let nobody wait
-        self.probabilities(blank)
-        self.layers(blank[:1])
+        self.weights.pop("fc1/Weights", None)  # 13 MB that the page does not show
+        self.probabilities(np.zeros((2, 784), np.float32))  # the first call is slow
+        self.layers(np.zeros((1, 784), np.float32))
 
-    def probabilities(self, images):
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Return the ten probabilities of each image: float32 (n, 784) to float32 (n, 10)."""
-        with _memory_told(self.run):
-            answers = self._probabilities(images)
-        self._check(answers)
+        return self._finite(self._probabilities(images))["probabilities"]
+
+    def layers(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the `logits` of images and, if the network has them, `conv` and `hidden`."""
+        return self._finite(self._layers(images))
+
+    def dead_neurons(self, images: np.ndarray) -> list[int] | None:
+        """Return which neurons of `hidden` are 0 for all images; None if there is no such layer."""
+        if "hidden" not in self.layers(images[:1]):
+            return None
+        parts = np.array_split(images, 1 + len(images) // 50)
+        woken = [self.layers(part)["hidden"].any(axis=0) for part in parts]
+        return np.flatnonzero(~np.any(woken, axis=0)).tolist()
+
+    def _finite(self, answers):
+        if not all(np.isfinite(answer).all() for answer in answers.values()):
+            raise Refusal("overflow", self.record.name)
         return answers
 
-    def layers(self, images):
-        """Return what comes out of each layer for images, float32 (n, 784), as a dict of float32.
 
-        `logits`, (n, 10); of a convolutional network whose layers are called as in mnist.py also
-        `conv`, (n, 28, 28, KERNELS), and `hidden`, (n, NEURONS), both after ReLU.
-        """
-        with _memory_told(self.run):
-            answers = self._layers(images)
-        self._check(*answers.values())
-        return answers
+class TrainedRuns:
+    """The runs of a log folder, and the networks that were used last; threads may share this."""
 
-    def _check(self, *answers):
-        if not all(np.isfinite(answer).all() for answer in answers):
-            sentence = f"The weights of {self.run['run']} are so large that its numbers overflow."
-            raise Refusal(409, "overflow", sentence)
-
-
-class Networks:
-    """The runs of a log folder, as they come, go on and go, and the networks asked for last."""
-
-    def __init__(self, logdir, build):
-        """Take the folder, and what draws a network, as mnist.network does."""
+    def __init__(self, logdir: str | Path, build: Callable) -> None:
+        """Take the folder; build: see TrainedNetwork."""
         self._logdir, self._build = logdir, build
         self._lock = threading.Lock()
-        self._found, self._found_at = [], -math.inf
-        self._loaded = collections.OrderedDict()  # the Network of a run, by its name
-        self._useless = {}  # what Network said of a checkpoint, by its state
+        self._loaded: dict[str | None, TrainedNetwork] = {}  # by run; the last used is at the end
+        self._useless: dict[tuple | None, str] = {}  # {state of a checkpoint: refusal's code}
 
-    def list(self):
-        """List the runs that can be shown now, as runs.find does."""
-        return self._usable(age=0)
+    def list(self) -> list[Record]:
+        """List the runs that can be shown now; the one that started last comes first."""
+        found = saved.find(self._logdir)
+        return [run.record for run in found if state_of(run) not in self._useless]
 
-    def first_two(self):
-        """Return the names of the newest run of each network, None where there is none."""
-        newest = {run["network"]: run["run"] for run in reversed(self._usable(LIST_AGE))}
-        return [newest.get(network) for network in settings.NETWORKS]
-
-    def get(self, name):
-        """Return the Network of the run of this name, as it was saved last. Raises Refusal."""
-        for age in [LIST_AGE, 0, 0, 0]:  # a run in training may delete what is just being read
-            run = next((run for run in self._find(age) if run["run"] == name), None)
-            if not run and age == 0:
-                sentence = "There is no such run, or no more: /api/runs lists those that there are."
-                raise Refusal(404, "no-such-run", sentence)
-            try:
-                if run:
-                    return self._load(run)
-            except Refusal:
-                if _state(run) == run["state"]:
-                    raise
-        sentence = f"The run {name} saves its network again and again: ask once more."
-        raise Refusal(503, "busy-run", sentence)
-
-    def _usable(self, age):
-        return [run for run in self._find(age) if run["state"] not in self._useless]
-
-    def _find(self, age):
+    def get(self, name: str | None) -> TrainedNetwork:
+        """Return the network that a run saved last. Raises Refusal."""
         with self._lock:
-            if time.monotonic() - self._found_at >= age:
-                self._found = [run | {"state": _state(run)} for run in runs.find(self._logdir)]
-                self._found_at = time.monotonic()
-            return self._found
-
-    def _load(self, run):
-        name, state = run["run"], run["state"]
-        with self._lock:
-            if state in self._useless:
-                raise Refusal(*self._useless[state])
-            if name not in self._loaded or self._loaded[name].run["state"] != state:
-                try:
-                    self._loaded[name] = Network(run, self._build)
-                except Refusal as refusal:
-                    if refusal.code in LASTING and _state(run) == state:
-                        self._useless[state] = refusal.status, refusal.code, str(refusal)
-                        terminal.say(str(refusal))
-                    raise
-            self._loaded.move_to_end(name)
+            network = self._loaded.pop(name, None)
+            if network is None or network.state != state_of(network.run):
+                network = self._load(name)
+            self._loaded[name] = network
             if len(self._loaded) > KEPT:
-                self._loaded.popitem(last=False)
-            return self._loaded[name]
+                del self._loaded[list(self._loaded)[0]]
+            return network
+
+    def _load(self, name):
+        for _ in range(4):  # a run that is being trained may delete what is being read
+            found = [run for run in saved.find(self._logdir) if run.record.name == name]
+            if not found:
+                raise Refusal("no-such-run", name)
+            state = state_of(found[0])
+            if state in self._useless:
+                raise Refusal(self._useless[state], name)
+            try:
+                return TrainedNetwork(found[0], self._build)
+            except Refusal as refusal:
+                if state and state == state_of(found[0]):
+                    self._useless[state] = refusal.code  # as long as the checkpoint is the same
+                    raise
+        raise Refusal("busy-run", name)
 
 
-def _state(run):
-    """Return what changes when a run's checkpoint does: its path, its files' times and sizes."""
-    state = [run["checkpoint"]]
-    for ending in ["index", "data-00000-of-00001"]:
-        try:
-            status = os.stat(f"{run['checkpoint']}.{ending}")
-            state += [status.st_mtime_ns, status.st_size]
-        except OSError:
-            state += [None, None]
-    return tuple(state)
+def newest(records: list[Record], network: str) -> str | None:
+    """Return the name of the first run of a network, "convolutional" or "softmax", in a list."""
+    return next((record.name for record in records if record.network == network), None)
 
 
-def _read_weights(run):
-    """Return the arrays of a run's checkpoint, {name: float32}. Raises Refusal."""
-    place = f"The newest checkpoint of {run['run']}"
+def state_of(run: SavedRun) -> tuple[str, int] | None:
+    """Return a value that changes when a run is saved; None if the checkpoint was deleted."""
     try:
-        with _memory_told(run):
-            reader = tf.train.load_checkpoint(run["checkpoint"])
-            return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
-    except (RuntimeError, LookupError, ValueError, tf.errors.OpError) as error:
-        cause = tensorflow1.in_words(error)
-        if isinstance(cause, OSError) and cause.errno != errno.ENOENT:
-            sentence = f"{place} cannot be read: {cause.strerror}."
-            raise Refusal(409, "unreadable-run", sentence) from error
-        sentence = f"{place} is damaged: delete this run's folder."
-        raise Refusal(409, "damaged-run", sentence) from error
-
-
-@contextlib.contextmanager
-def _memory_told(run):
-    """Raise Refusal where the memory does not suffice for the network of a run."""
-    try:
-        yield
-    except (RuntimeError, MemoryError, tf.errors.OpError) as error:
-        if isinstance(tensorflow1.in_words(error), MemoryError):
-            sentence = f"The memory does not suffice for the network of {run['run']}."
-            raise Refusal(503, "out-of-memory", sentence) from error
-        raise
+        return run.checkpoint, os.stat(f"{run.checkpoint}.index").st_mtime_ns
+    except OSError:
+        return None

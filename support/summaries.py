@@ -1,92 +1,67 @@
-"""What TensorBoard shows besides: points of curves, layers, mistakes, settings, embeddings."""
+"""What TensorBoard shows besides the curves: layers, mistakes, settings, and the Projector."""
 
-import functools
 import io
 import math
 import uuid
 from pathlib import Path
-
-from support.tensorflow1 import NotFinite, tf
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-# TensorBoard's own modules import TensorFlow, and not quietly: they are imported where they are
-# used.
+from support.saved import Record
+from support.tensorflow1 import NotFinite, tf
 
-EMBEDDED = 1024  # digits in the projector; their pictures fill a sprite of 32 x 32
-COMPONENTS = 50  # dimensions in which they lie there
-PICTURE = 350  # pixels: the width at which TensorBoard shows a picture as it is
+# TensorBoard's modules are imported where they are used: they import TensorFlow with its notices.
 
-
-def curves(accuracy, loss):
-    """Make a point of both curves, for tf.summary.FileWriter.add_summary.
-
-    Raises NotFinite if the loss is infinite or NaN.
-    """
-    if not math.isfinite(loss):
-        raise NotFinite(f"The loss is {loss}")
-    values = {"accuracy": accuracy, "loss": loss}
-    return tf.Summary(
-        value=[tf.Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
-    )
+EMBEDDED = 1024  # digits in the Projector; their pictures fill a sprite of 32 x 32
+COMPONENTS = 50  # dimensions of the points in the Projector
+PICTURE = 350  # pixels: the width at which TensorBoard shows a picture unchanged
 
 
-def in_group(histograms):
-    """Put the histograms of all layers, a serialized summary, into a group named "network".
-
-    TensorBoard sorts groups by name and opens the first two: those are to be accuracy and loss.
-    """
-    summary = tf.Summary.FromString(histograms)
-    for value in summary.value:
-        value.tag = f"network/{value.tag}"
-    return summary
+def _log(writer, step, tag, **value):
+    writer.add_summary(tf.Summary(value=[tf.Summary.Value(tag=tag, **value)]), step)
 
 
-# ----------------------------------------------------------------------------------------- layers
+def _log_picture(writer, step, tag, picture):
+    file = io.BytesIO()
+    picture.save(file, "PNG", optimize=True)
+    width, height = picture.size
+    png = tf.Summary.Image(width=width, height=height, encoded_image_string=file.getvalue())
+    _log(writer, step, tag, image=png)
 
 
 class Layers:
-    """What a run shows of its layers: how W and B move, kernels, and ReLUs that are dead."""
+    """Log the layers of a run: the kernels, how far W and B move, and dead ReLUs."""
 
-    def __init__(self, session, images):
-        """Keep the values that W and B have now; images: float32 (n, 784), to try the ReLUs on."""
+    def __init__(self, session: tf.Session, images: np.ndarray) -> None:
+        """Store the current W and B; images: float32 (n, 784), on which the ReLUs are tested."""
         self._session, self._images = session, images
         self._variables = {variable.op.name: variable for variable in tf.trainable_variables()}
         self._start = session.run(self._variables)
-        # Of the convolution, pooling keeps the largest: enough to see whether a kernel ever
-        # answers.
+        # A ReLU is dead if it gives 0 for all images, and in the convolution at each pooled place.
         operations = {operation.name for operation in session.graph.get_operations()}
         layers = {"conv": "conv/MaxPool", "fc1": "hidden"}
         self._relus = {layer: f"{name}:0" for layer, name in layers.items() if name in operations}
 
-    def log_movement(self, writer, step):
-        """Add histograms of how far each W and B is from its start; a picture of the kernels.
-
-        Raises NotFinite if a weight is infinite or NaN.
-        """
+    def log(self, writer: Any, step: int) -> None:
+        """Log the layers at a step. Raises NotFinite if a weight is not finite."""
         for name, values in self._session.run(self._variables).items():
-            with np.errstate(over="ignore"):
-                moved = values - self._start[name]
+            moved = values - np.float64(self._start[name])
             _log(writer, step, f"moved since step 0/{name}", histo=_histogram(moved))
-            if name == "conv/Weights":
-                _log(writer, step, "network/conv/kernels", image=_image(kernels(values)))
-
-    def log_dead_relus(self, writer, step):
-        """Add to a curve of each layer: the share of its ReLUs that give 0 for all the images."""
-        if self._relus:
-            try:
-                answers = self._session.run(self._relus, {"input/images:0": self._images})
-            except (TypeError, tf.errors.InvalidArgumentError):
-                self._relus = {}  # a reader's own network may have other inputs: no such curve
-                return
-            for layer, values in answers.items():
-                dead = np.mean(values.reshape(-1, values.shape[-1]).max(axis=0) == 0)
-                _log(writer, step, f"share of dead ReLUs/{layer}", simple_value=dead)
+            if name == "conv/Weights" and values.ndim == 4:
+                _log_picture(writer, step, "conv/kernels", kernels(values))
+        try:
+            answers = self._session.run(self._relus, {"input/images:0": self._images})
+        except (TypeError, ValueError, tf.errors.OpError):
+            return  # a reader's network may need other inputs: it gets no such curve
+        for layer, values in answers.items():
+            dead = np.mean(values.reshape(-1, values.shape[-1]).max(axis=0) == 0)
+            _log(writer, step, f"share of dead ReLUs/{layer}", simple_value=dead)
 
 
 def _histogram(values, buckets=51):
-    """Count values, float32 of any shape, in buckets of equal width, the middle one around 0."""
+    """Count values, float64 of any shape, in buckets of equal width, the middle one around 0."""
     reach = float(np.abs(values).max()) or 1e-9
     if not math.isfinite(reach):
         raise NotFinite("A weight is not a finite number any more")
@@ -95,130 +70,104 @@ def _histogram(values, buckets=51):
         min=values.min(),
         max=values.max(),
         num=values.size,
-        sum=values.sum(dtype=np.float64),
-        sum_squares=np.square(values, dtype=np.float64).sum(),
+        sum=values.sum(),
+        sum_squares=np.square(values).sum(),
         bucket_limit=edges[1:],
         bucket=counts,
     )
 
 
-def kernels(weights):
-    """Show kernels, float32 (5, 5, inputs, n), of the first input, in a square, PICTURE wide.
+def _in_rows(tiles, columns):
+    """Join tiles, (n, height, width) with n a multiple of columns, row by row in one array."""
+    n, height, width = tiles.shape
+    rows = tiles.reshape(n // columns, columns, height, width).transpose(0, 2, 1, 3)
+    return rows.reshape(n // columns * height, columns * width)
 
-    A reader may have made them larger or smaller than 5 x 5.
 
-    Grey is 0, white a kernel's largest weight, black its opposite: each has a scale of its own.
+def kernels(weights: np.ndarray) -> Image.Image:
+    """Draw the first input's kernels in a square grid, at most PICTURE wide.
+
+    weights: float32 (height, width, inputs, n). Each kernel has its own scale: grey is 0, and
+    white or black is its largest weight, positive or negative.
     """
     weights = weights[:, :, 0].transpose(2, 0, 1)
     columns = math.ceil(math.sqrt(len(weights)))
-    rows = math.ceil(len(weights) / columns)
     largest = np.abs(weights).max(axis=(1, 2), keepdims=True)
     brightness = 127.5 + 127.5 * (weights / np.where(largest == 0, 1, largest))
-    brightness = np.pad(brightness, [(0, rows * columns - len(weights)), (0, 0), (0, 0)])
-    # Pixels on the screen for a weight.
-    size = max(1, (PICTURE // columns - 2) // max(brightness.shape[1:]))
+    size = max(1, (PICTURE // columns - 2) // max(weights.shape[1:]))  # pixels for each weight
     tiles = brightness.repeat(size, axis=1).repeat(size, axis=2)
-    tiles = np.pad(tiles, [(0, 0), (1, 1), (1, 1)])
-    _, height, width = tiles.shape
-    grid = tiles.reshape(rows, columns, height, width).transpose(0, 2, 1, 3)
-    return Image.fromarray(np.uint8(grid.reshape(rows * height, columns * width)))
+    tiles = np.pad(tiles, [(0, -len(tiles) % columns), (1, 1), (1, 1)])
+    return Image.fromarray(np.uint8(_in_rows(tiles, columns)))
 
 
-# --------------------------------------------------------------------------------------- mistakes
-
-
-def log_mistakes(writer, step, test, logits):
-    """Add two pictures: the most confident mistakes on the test digits, and the confusion matrix.
+def log_mistakes(writer: Any, step: int, test: Any, logits: np.ndarray) -> None:
+    """Log two pictures: the most confident mistakes on the test digits, and the confusion matrix.
 
     test: a data set with images, float32 (n, 784) in [0, 1], and labels, whole numbers (n,);
     logits: float32 (n, 10).
     """
+    if len(logits) != len(test.labels):  # a reader tests on other images
+        return
     worst = mistakes(test.images, test.labels, logits)
-    _log(writer, step, "mistakes/most confident", image=_image(worst))
+    _log_picture(writer, step, "mistakes/most confident", worst)
     table = confusion(test.labels, logits.argmax(axis=1))
-    _log(writer, step, "mistakes/confusion matrix", image=_image(table))
+    _log_picture(writer, step, "mistakes/confusion matrix", table)
 
 
-def mistakes(images, labels, logits, rows=4, columns=6):
-    """Show the wrong answers of the highest probability, with the true digit and the answer."""
+def mistakes(images: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> Image.Image:
+    """Draw the 24 wrong answers of the highest probability, with their true digits."""
     answers = logits.argmax(axis=1)
     shifted = logits - logits.max(axis=1, keepdims=True)
-    confidence = 1 / np.exp(shifted).sum(axis=1)  # the softmax function's largest value
+    confidence = 1 / np.exp(shifted).sum(axis=1)  # softmax of the largest logit
     wrong = np.flatnonzero(answers != labels)
-    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][: rows * columns]
-    picture = Image.new("L", (columns * 58, rows * 76), 40)
-    draw = ImageDraw.Draw(picture)
+    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:24]
+    picture = Image.new("L", (6 * 58, 4 * 76), 40)
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(13)
     for place, index in enumerate(worst):
-        left, top = place % columns * 58 + 1, place // columns * 76 + 1
-        digit = np.uint8(np.rint(images[index].reshape(28, 28) * 255)).repeat(2, 0).repeat(2, 1)
-        picture.paste(Image.fromarray(digit), (left, top))
+        left, top = place % 6 * 58 + 1, place // 6 * 76 + 1
+        digit = Image.fromarray(np.uint8(np.rint(images[index].reshape(28, 28) * 255)))
+        picture.paste(digit.resize((56, 56), Image.Resampling.NEAREST), (left, top))
         words = f"{labels[index]} as {answers[index]}"
-        draw.text((left + 28, top + 66), words, 255, _font(13), "mm")
+        draw.text((left + 28, top + 66), words, 255, font, "mm")
     return picture
 
 
-def confusion(labels, answers):
-    """Show, as a 10x10 table, how often each true digit (row) got each answer (column)."""
+def confusion(labels: np.ndarray, answers: np.ndarray) -> Image.Image:
+    """Draw a 10x10 table of how often each true digit (row) got each answer (column)."""
     counts = np.zeros((10, 10), int)
     np.add.at(counts, (labels, answers), 1)
+    small, normal, large = (ImageFont.load_default(size) for size in (11, 13, 15))
     cell, edge = 29, 20
     picture = Image.new("RGB", (11 * cell + edge, 11 * cell + edge), "white")
     draw = ImageDraw.Draw(picture)
-    draw.text((edge + 6 * cell, edge / 2), "answer of the network", "black", _font(13), "mm")
+    draw.text((edge + 6 * cell, edge / 2), "answer of the network", "black", normal, "mm")
     sideways = Image.new("RGB", (10 * cell, edge), "white")
-    ImageDraw.Draw(sideways).text((5 * cell, edge / 2), "true digit", "black", _font(13), "mm")
+    ImageDraw.Draw(sideways).text((5 * cell, edge / 2), "true digit", "black", normal, "mm")
     picture.paste(sideways.rotate(90, expand=True), (0, edge + cell))
     for row in range(10):
         middle = edge + (row + 1.5) * cell
-        draw.text((edge + cell / 2, middle), str(row), "black", _font(15), "mm")
-        draw.text((middle, edge + cell / 2), str(row), "black", _font(15), "mm")
+        draw.text((edge + cell / 2, middle), str(row), "black", large, "mm")
+        draw.text((middle, edge + cell / 2), str(row), "black", large, "mm")
         for column in range(10):
             left, top = edge + (column + 1) * cell, edge + (row + 1) * cell
-            # Right answers in blue, wrong ones in red, stronger for a larger part of this digit.
-            part = np.sqrt(counts[row, column] / max(1, counts[row].sum()))
-            colour = 255 - part * np.array([200, 120, 0] if row == column else [0, 200, 200])
+            # Right answers are blue, wrong ones red; a larger share of the row is darker.
+            share = np.sqrt(counts[row, column] / max(1, counts[row].sum()))
+            colour = 255 - share * np.array([200, 120, 0] if row == column else [0, 200, 200])
             draw.rectangle((left, top, left + cell - 2, top + cell - 2), tuple(map(int, colour)))
             if counts[row, column]:
                 centre = (left + cell / 2 - 1, top + cell / 2 - 1)
-                draw.text(centre, str(counts[row, column]), "black", _font(11), "mm")
+                draw.text(centre, str(counts[row, column]), "black", small, "mm")
     return picture
 
 
-@functools.lru_cache
-def _font(size):
-    # The font is decoded anew at each call, and a picture writes a hundred words.
-    return ImageFont.load_default(size)
-
-
-def _image(picture):
-    file = io.BytesIO()
-    picture.save(file, "PNG", optimize=True)
-    content = file.getvalue()
-    return tf.Summary.Image(
-        width=picture.width, height=picture.height, encoded_image_string=content
-    )
-
-
-def _log(writer, step, tag, **value):
-    writer.add_summary(tf.Summary(value=[tf.Summary.Value(tag=tag, **value)]), step)
-
-
-# --------------------------------------------------------------------------------------- settings
-
-
-def log_settings(writer, name, settings):
-    """Tell the HParams tab of a run: `name`, which its row is called, and its settings, a dict.
-
-    Every run declares the same columns, since TensorBoard takes them from any. There are four,
-    since it shows five at most, and with five, the accuracy is out of sight.
-    """
+def log_settings(writer: Any, record: Record) -> None:
+    """Log four settings for the HParams tab, whose fifth and last column is the test accuracy."""
     from tensorboard.plugins.hparams import api_pb2, summary
 
-    network = "softmax"
-    if settings["network"] == "convolutional":
-        network = f"conv {settings['kernels']}, fc1 {settings['neurons']}"
-    values = {name: settings[name] for name in ["learning_rate", "epochs", "batch_size"]}
-    values["network"] = network
+    values = {name: getattr(record, name) for name in ["learning_rate", "epochs", "batch_size"]}
+    values["network"] = "softmax"
+    if record.network == "convolutional":
+        values["network"] = f"conv {record.kernels}, fc1 {record.neurons}"
     columns = [
         api_pb2.HParamInfo(
             name=column,
@@ -228,90 +177,64 @@ def log_settings(writer, name, settings):
         for column in values
     ]
     metrics = [
-        api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag), display_name=f"test {tag}")
-        for tag in ["accuracy", "loss"]
+        api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag), display_name=f"test {tag.lower()}")
+        for tag in ["Accuracy", "Loss"]
     ]
-    # Runs of the same name, in other folders, would share a row.
-    group_name = f"{name} {uuid.uuid4().hex[:8]}"
-    for part in (
-        summary.experiment_pb(columns, metrics),
-        summary.session_start_pb(values, group_name=group_name),
-    ):
-        writer.add_summary(part.SerializeToString())
+    # Without it, runs of the same name in different log folders would share a row.
+    group_name = f"{record.name} {uuid.uuid4().hex[:8]}"
+    writer.add_summary(summary.experiment_pb(columns, metrics).SerializeToString())
+    writer.add_summary(summary.session_start_pb(values, group_name=group_name).SerializeToString())
 
 
-def log_end(writer, succeeded):
-    """Tell the HParams tab that a run has ended, and whether in order."""
+def log_end(writer: Any, succeeded: bool) -> None:
+    """Log for the HParams tab that a run has ended, and whether it succeeded."""
     from tensorboard.plugins.hparams import api_pb2, summary
 
     status = api_pb2.STATUS_SUCCESS if succeeded else api_pb2.STATUS_FAILURE
     writer.add_summary(summary.session_end_pb(status).SerializeToString())
 
 
-# ------------------------------------------------------------------------------------- embeddings
+def write_projector(writer: Any, session: tf.Session, model: Any, test: Any) -> None:
+    """Write what the Projector shows: where `fc1` puts each of the first EMBEDDED test images.
 
-
-def write_projector(writer, session, model, test):
-    """Write what the Projector tab shows: a point where `fc1` puts each of the first test images.
-
-    test: a data set with images, float32 (n, 784), and labels, (n,). Nothing is written for a
-    network without `hidden` neurons or with other inputs, which a reader may have built, nor for
-    one that died: there would be nothing to see, and TensorBoard stumbles over zeros.
+    model: see mnist.build; test: see log_mistakes. Nothing is written for a reader's network
+    without `hidden` or with other inputs, or if all points are equal: TensorBoard fails at those.
     """
-    from tensorboard.plugins.projector import projector_config_pb2
-
     images, labels = test.images[:EMBEDDED], test.labels[:EMBEDDED]
     try:
         hidden = session.graph.get_tensor_by_name("hidden:0")
         activations, logits = session.run([hidden, model.logits], {model.images: images})
-    except (KeyError, tf.errors.InvalidArgumentError):
+    except (KeyError, TypeError, ValueError, RuntimeError, tf.errors.OpError):
         return
     if not np.ptp(activations, axis=0).any():
         return
     folder = Path(writer.get_logdir())
-    points = _principal_components(activations)
-    # Where the first line of such a file happens to be UTF-8, as in one of 125, TensorBoard takes
-    # it for text, and then shows no run's points at all. A byte of 255 is no UTF-8; at its place it
-    # changes the first number by a 30,000th.
-    content = bytearray(points.astype("<f4").tobytes())
-    content[0] = 255
-    (folder / "fc1.bytes").write_bytes(content)
-    answers = logits.argmax(axis=1)
-    lines = [f"{label}\t{answer}\n" for label, answer in zip(labels, answers, strict=True)]
-    (folder / "fc1.tsv").write_text("digit\tread as\n" + "".join(lines))
-    _sprite(images).save(folder / "fc1.png")
-    config = projector_config_pb2.ProjectorConfig()
-    embedding = config.embeddings.add(
-        tensor_name="fc1",
-        tensor_path="fc1.bytes",
-        metadata_path="fc1.tsv",
-        tensor_shape=points.shape,
-    )
-    embedding.sprite.image_path = "fc1.png"
-    embedding.sprite.single_image_dim.extend([28, 28])
-    part = folder / "fc1.pbtxt"
-    part.write_text(str(config))
-    part.replace(folder / "projector_config.pbtxt")  # TensorBoard never meets a part of it
-    # A TensorBoard that has seen the run before looks for points again when a checkpoint is new; of
-    # this one, which holds a single number, it shows nothing.
-    with tf.Graph().as_default(), tf.Session() as session:
-        session.run(tf.Variable(0.0).initializer)
-        saver = tf.train.Saver(save_relative_paths=True)
-        saver.save(session, str(folder / "fc1.ckpt"), write_meta_graph=False)
-
-
-def _principal_components(activations):
-    """Turn points, float32 (n, d), to where they spread most: float32 (n, at most COMPONENTS)."""
-    # By the products of 20,000 neurons it took more than ten minutes; so it takes four seconds.
-    centred = activations - activations.mean(axis=0)
-    points, spreads, _ = np.linalg.svd(centred, full_matrices=False)
-    return np.float32(points * spreads)[:, :COMPONENTS]
-
-
-def _sprite(images):
-    """Lay images, float32 (n, 784), row by row into a square, black on white like the tab."""
+    points = _principal_components(activations.reshape(len(images), -1))
+    np.savetxt(folder / "fc1.points.tsv", points, "%.5g", "\t")
+    rows = np.stack([labels, logits.argmax(axis=1)], axis=1)
+    np.savetxt(folder / "fc1.tsv", rows, "%d", "\t", header="digit\tread as", comments="")
     side = math.ceil(math.sqrt(len(images)))
-    sprite = np.full((side * side, 784), 255, np.uint8)
-    sprite[: len(images)] = 255 - np.rint(255 * images)
-    sprite = sprite.reshape(side, side, 28, 28).transpose(0, 2, 1, 3)
-    return Image.fromarray(sprite.reshape(side * 28, side * 28))
+    black_on_white = np.uint8(255 - np.rint(255 * images)).reshape(-1, 28, 28)
+    black_on_white = np.pad(black_on_white, [(0, side * side - len(images)), (0, 0), (0, 0)])
+    Image.fromarray(_in_rows(black_on_white, side)).save(folder / "fc1.png")
+    part = folder / "fc1.pbtxt"
+    part.write_text(
+        'embeddings { tensor_name: "fc1" tensor_path: "fc1.points.tsv" metadata_path: "fc1.tsv" '
+        'sprite { image_path: "fc1.png" single_image_dim: 28 single_image_dim: 28 } }'
+    )
+    part.replace(folder / "projector_config.pbtxt")  # TensorBoard never reads half of it
+    # A TensorBoard that found the run before its end reads the config again after a new checkpoint.
+    # This checkpoint holds a single number, which the Projector does not show.
+    with tf.Graph().as_default(), tf.Session() as other_session:
+        other_session.run(tf.Variable(0.0).initializer)
+        saver = tf.train.Saver(save_relative_paths=True)
+        saver.save(other_session, str(folder / "fc1.ckpt"), write_meta_graph=False)
+
+
+def _principal_components(points):
+    """Return the principal components of points, float32 (n, d): (n, at most COMPONENTS)."""
+    # This uses the n x n products: the d x d covariances of 20,000 neurons would take minutes.
+    centred = points - points.mean(axis=0)
+    squares, directions = np.linalg.eigh(centred @ centred.T)  # in ascending order
+    components = directions * np.sqrt(np.maximum(squares, 0))
+    return components[:, ::-1][:, : min(COMPONENTS, centred.shape[1])]

@@ -1,8 +1,8 @@
 """What tests are given: data, mnist.py here or as a process, one TensorBoard, one browser, dice."""
 
+import contextlib
 import os
 import random
-import shutil
 import subprocess
 import sys
 import types
@@ -10,7 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from helpers import OFFLINE, PROJECT, heed_signals, serve_tensorboard
+# NumPy reads this when it is imported. Where several processes share the cores, its threads wait
+# for each other.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+from helpers import OFFLINE, PROJECT, browser, heed_signals, serve_tensorboard
+from support.terminal import Problem
 
 
 def pytest_addoption(parser):
@@ -55,14 +60,24 @@ def mnist_data():
     return os.path.abspath(folder)
 
 
-@pytest.fixture(scope="session")
-def generated_data(tmp_path_factory):
-    """A data folder without MNIST, where the generated digits are drawn already."""
-    import input_data
+@pytest.fixture(scope="session", autouse=True)
+def drawing(request, tmp_path_factory):
+    """The process that draws the generated digits, begun at once: it takes some seconds."""
+    names = {name for test in request.session.items for name in test.fixturenames}
+    if not {"generated_data", "data_dir"} & names:
+        return None
+    folder = str(tmp_path_factory.mktemp("data"))
+    program = f"import input_data; input_data.read_data_sets({folder!r}, fake_data=True)"
+    process = subprocess.Popen([sys.executable, "-c", program], cwd=PROJECT)
+    process.folder = folder
+    return process
 
-    folder = tmp_path_factory.mktemp("data")
-    input_data.read_data_sets(str(folder), fake_data=True)
-    return str(folder)
+
+@pytest.fixture(scope="session")
+def generated_data(drawing):
+    """A data folder without MNIST, where the generated digits are drawn already."""
+    assert drawing.wait(timeout=300) == 0
+    return drawing.folder
 
 
 @pytest.fixture(scope="session")
@@ -109,20 +124,11 @@ def start(tmp_path, generated_data):
 
 
 @pytest.fixture
-def run(start):
-    """Run mnist.py to its end; return its exit status, standard output and standard error."""
-
-    def run(*flags, **options):
-        process = start(*flags, **options)
-        out, err = process.communicate(timeout=600)
-        return process.returncode, out, err
-
-    return run
-
-
-@pytest.fixture
 def run_here(tmp_path, generated_data, monkeypatch, capsys):
-    """Do as `run` does, but in this process, which saves the seconds of importing TensorFlow."""
+    """Run mnist.py to its end in this process, which saves the seconds of importing TensorFlow.
+
+    Returns its exit status, standard output and standard error.
+    """
     import mnist
     from support import terminal
 
@@ -182,40 +188,28 @@ def default_run(mnist_data, default_training):
 def tensorboard(tmp_path_factory):
     """One TensorBoard for all tests: ask it as helpers.serve_tensorboard says.
 
-    Its log folder is `.logdir`: a test writes a run there, or a link to its own log folder.
+    Its log folder is `.logdir`; with `.also_shown(folder, name)` it reads one more, as `name`/...
     """
     logdir = tmp_path_factory.mktemp("tensorboard")
+
+    @contextlib.contextmanager
+    def also_shown(folder, name):
+        (logdir / name).symlink_to(folder, target_is_directory=True)
+        try:
+            yield
+        finally:
+            (logdir / name).unlink()
+
     with serve_tensorboard(logdir) as ask:
-        ask.logdir = logdir
+        ask.logdir, ask.also_shown = logdir, also_shown
         yield ask
 
 
 @pytest.fixture(scope="session")
 def chromium(tmp_path_factory):
     """A headless Chromium, driven by Selenium."""
-    webdriver = pytest.importorskip(
-        "selenium.webdriver", reason="needs Selenium: pip install selenium"
-    )
-    binary = shutil.which("chromium") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if not binary or not driver:
-        pytest.skip("needs Chromium and its driver: apt install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    for flag in [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--window-size=1400,1000",
-        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
-    ]:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    browser = webdriver.Chrome(options, webdriver.ChromeService(driver))
-    yield browser
-    browser.quit()
+    try:
+        with browser.chromium(tmp_path_factory.mktemp("chromium")) as driver:
+            yield driver
+    except Problem as missing:
+        pytest.skip(str(missing))

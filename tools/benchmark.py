@@ -1,30 +1,28 @@
-"""Measure what the lesson costs, and what its user would take in its place; print a table.
+"""Measure the speed of the lesson and of its alternatives; print a table.
 
-    python tools/benchmark.py              # about half an hour on two cores
-    python tools/benchmark.py --quick      # under two: fewer steps and repetitions
+    python -m tools.benchmark                    # about half an hour on two cores
+    python -m tools.benchmark --quick            # about two minutes: fewer steps and repetitions
+    python -m tools.benchmark --against FOLDER   # also measures another checkout of the project
 
-Whatever is compared takes turns, and each ratio is taken between neighbours in time, so that what
-else the machine does falls on both alike. Each contender is a process of its own, since the threads
-of two frameworks in one process disturb each other; while one computes, the others wait for a line
-of input. All compute on the processor, GPUs are left out. The figures are also written as JSON.
+The contenders take turns, and each ratio compares two measurements that follow one another: other
+work of the machine then slows both alike. Each contender is a separate process (see contenders.py),
+because the threads of two frameworks in one process disturb each other. While one computes, the
+others wait for a line of input. All compute on the CPU. The figures are also written as JSON.
 
-The digits are MNIST if the environment variable MNIST_DATA names the folder of its four files, else
-generated ones. PyTorch takes part where it is installed (pip install torch).
+The digits are MNIST if the environment variable MNIST_DATA names the folder of its four files,
+otherwise generated digits. PyTorch takes part if it is installed (pip install torch).
 """
 
 import argparse
 import collections
 import concurrent.futures
 import contextlib
-import functools
 import http.client
-import itertools
 import json
 import math
 import os
 import platform
 import re
-import runpy
 import signal
 import statistics
 import subprocess
@@ -34,611 +32,332 @@ import time
 from importlib import metadata, util
 from pathlib import Path
 
-sys.path += [str(Path(__file__).resolve().parents[1] / part) for part in ["", "tests"]]
+from support import settings, terminal
+from tools import MNIST, PROJECT, draw_page
 
-import input_data
-from support import terminal
-from support.settings import Parser, read_settings
-
-from helpers import OFFLINE, PROJECT
-
-BATCH_SIZE = 100
+CONTENDERS = Path(__file__).with_name("contenders.py")
+OURS, OTHER = "this project", "the other checkout"
+STEPS = [
+    "Keras `fit`",
+    "Keras `fit`, with oneDNN switched on as here",
+    "PyTorch as its tutorials write it",
+    "PyTorch at its best (fused Adam, channels last)",
+]
 IMPORT = "import tensorflow, time; print([time.monotonic(), time.monotonic(), 1])"
-REAL = bool(os.environ.get("MNIST_DATA"))
+REAL = "MNIST_DATA" in os.environ
+READ = f"import input_data, sys; input_data.read_data_sets(sys.argv[1], fake_data={not REAL})"
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-# How fast the network is must not show in the figures.
-ENVIRONMENT = OFFLINE | {
+ENVIRONMENT = {
+    "CORES": str(CORES),
     "CUDA_VISIBLE_DEVICES": "-1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
-    "PYTHONUNBUFFERED": "1",
+    # Nothing listens at this proxy: the speed of the network must not change the figures.
+    "https_proxy": "http://127.0.0.1:9",
+    "no_proxy": "",
 }
+DRAWING = [[[80, 70], [200, 70], [150, 140], [120, 220]], [[110, 150], [180, 150]]]  # a 7
+IMAGE = [place % 28 / 28 if place % 5 == 0 else 0 for place in range(784)]
 
-Run = collections.namedtuple("Run", "seconds start step megabytes")
-# How much is measured: "step" is `rounds` rounds of `steps` steps, "draw" `serves` of `requests`.
+# How much is measured: `rounds` of `steps` bare steps; `runs` whole runs of `run_steps`, and of
+# `tutorial_steps`; a run of `long_steps`; each kind of data sets, read `reads` times; `serves`
+# rounds of `requests` of each client to draw.py.
 Plan = collections.namedtuple(
     "Plan", "rounds steps runs run_steps tutorial_steps long_steps reads serves requests"
 )
 FULL = Plan(11, 100, 3, 2000, 1000, 20000, 5, 7, 300)
 QUICK = Plan(3, 20, 1, 200, 20, 400, 1, 2, 50)
+# What a whole run took: seconds in total, until its first step, and per step; megabytes of memory.
+Run = collections.namedtuple("Run", "seconds start step megabytes")
 
 
-# --------------------------------------------------------------------------------------- contenders
-# Each returns a function that does its work so many times. A training step is the same work for
-# all: the layers of mnist.py, weights from a normal distribution of deviation 0.1 cut off at 0.2,
-# biases of 0.1, shuffled batches from float32 images in memory, Adam with epsilon 1e-8, a thread
-# for each core. What differs: PyTorch adds epsilon after it has corrected Adam's averages, the
-# others before; and each call of `fit` takes up to 80 ms to begin, 0.4 ms a step.
+class Sitting:
+    """One benchmark. A method for each part of the table measures it and returns its rows."""
 
+    def __init__(self, plan, folder, on_exit, against):
+        """Take a plan, an empty folder, an ExitStack, and the folder of another checkout or None.
 
-def read(data_dir, fake_data=not REAL):
-    return input_data.read_data_sets(data_dir, fake_data=fake_data, validation_size=0)
+        Each checkout reads the data sets once, so that nothing is downloaded or drawn later.
+        """
+        self.plan, self.folder, self.on_exit = plan, folder, on_exit
+        self.checkouts = {OURS: PROJECT} | ({OTHER: against.resolve()} if against else {})
+        self.log = on_exit.enter_context((folder / "log").open("w+"))  # stderr of all processes
+        self.waiting = {}  # processes, by the name of their work
+        self.runs = {name: [] for name in self.checkouts}
+        for name in self.checkouts:
+            self.whole_run("-c", f"{READ}; {IMPORT}", self.data_dir(name), checkout=name)
 
+    def data_dir(self, checkout):
+        return MNIST if REAL else self.folder / checkout / "digits"
 
-def build():
-    """Return TensorFlow, a session and the lesson's graph in it, with its first weights."""
-    import mnist
+    def logdir(self, checkout):
+        return self.folder / checkout / "runs"
 
-    with mnist.tf.Graph().as_default():
-        model = mnist.build(read_settings(vars(mnist), ["--logdir", tempfile.mkdtemp()]))
-        session = mnist.tf.Session()
-        session.run(mnist.tf.global_variables_initializer())
-    return mnist.tf, session, model
+    # ------------------------------------------------------------------------------------ processes
 
+    def start(self, *arguments, checkout=OURS, **pipes):
+        """Start Python with a checkout's modules; it is killed when the benchmark ends."""
+        command = [sys.executable, *map(str, arguments)]
+        environment = os.environ | {"PYTHONPATH": str(self.checkouts[checkout])}
+        pipes = {"stdout": subprocess.PIPE, "stderr": self.log, "text": True} | pipes
+        child = subprocess.Popen(command, cwd=self.folder, env=environment, **pipes)
+        self.on_exit.callback(child.kill)
+        return child
 
-def ours(data_dir):
-    """Train the lesson's graph: no accuracy, curves or histograms."""
-    data, (_, session, model) = read(data_dir).train, build()
+    def failed(self, child):
+        """Return a Problem with the last line that a process wrote."""
+        words = f"`{' '.join(child.args)}` ended with status {child.wait()}"
+        self.log.seek(0)
+        return terminal.Problem(": ".join([words, *self.log.read().strip().splitlines()[-1:]]))
 
-    def train(steps):
-        for _ in range(steps):
-            images, labels = data.next_batch(BATCH_SIZE)
-            session.run(model.train_step, {model.images: images, model.labels: labels})
-
-    return train
-
-
-def keras(data_dir, onednn=False):
-    """Train by Keras's `fit` as it is; on request with the kernels that mnist.py switches on.
-
-    Where the processor has AVX-512's instructions for neural networks, TensorFlow switches them on
-    by itself.
-    """
-    if onednn:
-        os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
-    import keras
-    from keras import layers
-
-    data = read(data_dir).train
-    images = data.images.reshape(-1, 28, 28, 1)
-    start = {
-        "kernel_initializer": keras.initializers.TruncatedNormal(stddev=0.1),
-        "bias_initializer": keras.initializers.Constant(0.1),
-    }
-    model = keras.Sequential(
-        [
-            layers.Input([28, 28, 1]),
-            layers.Conv2D(16, 5, padding="same", activation="relu", **start),
-            layers.MaxPooling2D(2),
-            layers.Flatten(),
-            layers.Dense(1024, activation="relu", **start),
-            layers.Dense(10, **start),
-        ]
-    )
-    model.compile(
-        keras.optimizers.Adam(0.0001, epsilon=1e-8),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-    )
-    return lambda steps: model.fit(
-        images[: steps * BATCH_SIZE],
-        data.labels[: steps * BATCH_SIZE],
-        batch_size=BATCH_SIZE,
-        verbose=0,
-    )
-
-
-def pytorch(data_dir, best):
-    """Train by PyTorch as its tutorials do; at its `best` also by its faster parts."""
-    import torch
-
-    torch.set_num_threads(CORES)
-    data, layout = read(data_dir).train, torch.channels_last if best else torch.contiguous_format
-    images = torch.from_numpy(data.images).reshape(-1, 1, 28, 28).contiguous(memory_format=layout)
-    labels = torch.from_numpy(data.labels).long()
-    model = torch.nn.Sequential(
-        torch.nn.Conv2d(1, 16, 5, padding="same"),
-        torch.nn.ReLU(),
-        torch.nn.MaxPool2d(2),
-        torch.nn.Flatten(),
-        torch.nn.Linear(14 * 14 * 16, 1024),
-        torch.nn.ReLU(),
-        torch.nn.Linear(1024, 10),
-    ).to(memory_format=layout)
-    for layer in [model[0], model[4], model[6]]:
-        torch.nn.init.trunc_normal_(layer.weight, std=0.1, a=-0.2, b=0.2)
-        torch.nn.init.constant_(layer.bias, 0.1)
-    loss_function = torch.nn.CrossEntropyLoss()
-    optimizer = torch.optim.Adam(model.parameters(), 0.0001, fused=best or None)
-    loader = torch.utils.data.DataLoader(
-        torch.utils.data.TensorDataset(images, labels), BATCH_SIZE, shuffle=True
-    )
-
-    def epoch():
-        return (
-            (images[rows], labels[rows]) for rows in torch.randperm(len(images)).split(BATCH_SIZE)
-        )
-
-    batches = itertools.chain.from_iterable(
-        epoch() if best else loader for _ in itertools.repeat(None)
-    )
-
-    def train(steps):
-        for images, labels in itertools.islice(batches, steps):
-            optimizer.zero_grad()
-            loss_function(model(images), labels).backward()
-            optimizer.step()
-
-    return train
-
-
-def reader(folder, fake_data):
-    """Read the data sets in a folder, which are there already; None: each time in a new one."""
-    if folder:
-        read(folder, fake_data)
-    return lambda times: [read(folder or tempfile.mkdtemp(), fake_data) for _ in range(times)]
-
-
-TRAINERS = {  # each takes the folder of the data sets
-    "this project": ours,
-    "Keras `fit`": keras,
-    "Keras `fit`, with oneDNN switched on as here": functools.partial(keras, onednn=True),
-    "PyTorch as its tutorials write it": functools.partial(pytorch, best=False),
-    "PyTorch at its best (fused Adam, channels last)": functools.partial(pytorch, best=True),
-}
-READERS = {
-    "MNIST": functools.partial(reader, fake_data=False),
-    "generated digits, drawn before": lambda _: reader(tempfile.mkdtemp(), fake_data=True),
-    "generated digits, drawn anew": lambda _: reader(None, fake_data=True),
-}
-
-
-def serve(name, data_dir):
-    """Be a contender: for each number in the input work so many times, and print the seconds."""
-    answers, sys.stdout = sys.stdout, sys.stderr
-    work = (TRAINERS | READERS)[name](data_dir)
-    for line in sys.stdin:
-        began = time.perf_counter()
-        work(int(line))
-        print(time.perf_counter() - began, file=answers)
-
-
-# --------------------------------------------------------------------------------------- whole runs
-# Processes from their start to their end. Their last line says when the first and the last step
-# began, and how many steps lie between.
-
-
-def lesson(*flags):
-    """Be `python mnist.py`, and look at the clock whenever it takes a batch to train on."""
-    clock, next_batch = [], input_data.DataSet.next_batch
-
-    def timed_next_batch(self, size, *others):
-        if size == BATCH_SIZE:  # tests take 500
-            clock.append(time.monotonic())
-        return next_batch(self, size, *others)
-
-    input_data.DataSet.next_batch = timed_next_batch
-    sys.argv = ["mnist.py", *flags]
-    try:
-        runpy.run_path(str(PROJECT / "mnist.py"), run_name="__main__")
-    finally:
-        if clock:
-            print(json.dumps([clock[0], clock[-1], len(clock) - 1]))
-
-
-def tutorial(data_dir, steps):
-    """Be the lesson's graph, logged as TensorFlow's tutorial of 2017 did, without checkpoints.
-
-    Every five steps the batch goes through the network once more, for the accuracy, the histograms
-    of all weights, biases and activations, and three pictures of the input.
-    """
-    data, (tf, session, model) = read(data_dir).train, build()
-    with session.graph.as_default() as graph:
-        activations = [made.outputs[0] for made in graph.get_operations() if made.type == "Relu"]
-        shown = [*tf.trainable_variables(), *activations, model.logits]
-        summary = tf.summary.merge(
-            [tf.summary.histogram(tensor.op.name, tensor) for tensor in shown]
-            + [
-                tf.summary.scalar("loss", model.loss),
-                tf.summary.scalar("accuracy", model.accuracy),
-                tf.summary.image("input", tf.reshape(model.images, [-1, 28, 28, 1]), max_outputs=3),
-            ]
-        )
-        writer = tf.summary.FileWriter(tempfile.mkdtemp(), graph)
-    first = time.monotonic()
-    for step in range(int(steps)):
-        images, labels = data.next_batch(BATCH_SIZE)
-        batch = {model.images: images, model.labels: labels}
-        if step % 5 == 0:
-            _, event = session.run([model.accuracy, summary], batch)
-            writer.add_summary(event, step)
-        session.run(model.train_step, batch)
-    writer.close()
-    print(json.dumps([first, time.monotonic(), int(steps)]))
-
-
-def whole_run(*arguments):
-    """Run Python with these arguments.
-
-    Returns the seconds in all, until the first step and for a step, and the megabytes of memory.
-    """
-    began = time.monotonic()
-    with process(*arguments) as child:
-        printed, megabytes = child.stdout.read().splitlines(), math.nan
-        if hasattr(os, "wait4"):  # Windows does not tell how much memory a process took
+    def whole_run(self, *arguments, checkout=OURS):
+        """Run a program of contenders.py to its end, and return a Run."""
+        began = time.monotonic()
+        child, megabytes = self.start(*arguments, checkout=checkout), math.nan
+        printed = child.stdout.read().splitlines()
+        if hasattr(os, "wait4"):  # on Windows the memory is not known
             _, status, usage = os.wait4(child.pid, 0)
             child.returncode = os.waitstatus_to_exitcode(status)
             megabytes = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
         if child.wait():
-            fail(child)
-    seconds = time.monotonic() - began
-    first, last, steps = json.loads(printed[-1])
-    return Run(seconds, first - began, (last - first) / steps, megabytes)
+            raise self.failed(child)
+        seconds = time.monotonic() - began
+        first, last, steps = json.loads(printed[-1])
+        return Run(seconds, first - began, (last - first) / steps, megabytes)
+
+    def lesson(self, steps, checkout=OURS):
+        """Run `python mnist.py` with its defaults, except for the steps and the folders."""
+        folders = ["--data_dir", self.data_dir(checkout), "--logdir", self.logdir(checkout)]
+        return self.whole_run(CONTENDERS, "lesson", *folders, "--epochs", steps, checkout=checkout)
+
+    def work(self, name, times):
+        """Let a waiting process do its work `times` times; return the seconds for one time."""
+        if name not in self.waiting:
+            checkout, work = (name, OURS) if name in self.checkouts else (OURS, name)
+            arguments = [CONTENDERS, "work", work, self.data_dir(checkout)]
+            self.waiting[name] = self.start(*arguments, checkout=checkout, stdin=subprocess.PIPE)
+            if times > 1:  # in the first steps, a framework plans, traces and compiles
+                self.work(name, times)
+        child = self.waiting[name]
+        with contextlib.suppress(BrokenPipeError):  # it has ended: there will be no answer
+            child.stdin.write(f"{times}\n")
+            child.stdin.flush()
+        if seconds := child.stdout.readline():
+            return float(seconds) / times
+        raise self.failed(child)
+
+    def take_turns(self, names, rounds, times):
+        """Let processes work in turns; return {name: the seconds for one time in each round}."""
+        seconds = {name: [] for name in names}
+        for turn in range(rounds):
+            for name in names if turn % 2 else reversed(names):
+                seconds[name].append(self.work(name, times))
+        return seconds
+
+    # ---------------------------------------------------------------------------------------- parts
+
+    def step(self):
+        """A bare training step, here and elsewhere."""
+        peers = [name for name in STEPS if "PyTorch" not in name or util.find_spec("torch")]
+        names = [*self.checkouts, *peers]
+        seconds = self.take_turns(names, self.plan.rounds, self.plan.steps)
+        return make_rows("a bare training step", "ms", seconds)
+
+    def run(self):
+        """A whole run, compared to bare steps and the tutorial's logging; start, memory, files."""
+        n, few = self.plan.run_steps, self.plan.tutorial_steps
+        imports, least, tutorials = [], [], []
+        for _ in range(self.plan.runs):
+            imports.append(self.whole_run("-c", IMPORT).start)
+            before = self.work(OURS, n // 4)
+            for name, runs in self.runs.items():
+                runs.append(self.lesson(n, name))
+                if name == OURS:
+                    bare = (before + self.work(OURS, n // 4)) / 2
+                    least.append(runs[-1].start + n * bare)
+            logged = self.whole_run(CONTENDERS, "tutorial", self.data_dir(OURS), few)
+            tutorials.append(logged.start + (logged.seconds - logged.start) * n / few)
+        whole, scaled = f"a whole run of {n:,} steps", f"scaled up from {few:,} steps"
+        others = {
+            "its bare steps plus start": least,
+            f"the graph logged as TensorFlow's tutorial of 2017 did, {scaled}": tutorials,
+        }
+        measured = {
+            field: {name: [getattr(run, field) for run in self.runs[name]] for name in self.runs}
+            for field in Run._fields
+        }
+        sizes = [logged_bytes(folder) for folder in self.logdir(OURS).glob(f"*{n}*")]
+        kilobytes = {
+            "without pictures": [total / n for total, _ in sizes],
+            "pictures": [pictures / n for _, pictures in sizes],
+        }
+        start = measured["start"] | {"`import tensorflow` alone": imports}
+        return [
+            *make_rows(whole, "s", measured["seconds"] | others),
+            *make_rows("from `python mnist.py` to the first training step", "s", start),
+            *make_rows(f"peak memory of {whole}", "MB", measured["megabytes"]),
+            *make_rows(f"logged per 1,000 of {n:,} steps", "kB", kilobytes, compared=False),
+        ]
+
+    def long(self):
+        """Whether a step stays as fast, and the memory as small, in a long run."""
+        short, long = self.plan.run_steps, self.plan.long_steps
+        neighbours = self.runs[OURS][-1:] or [self.lesson(short)]
+        stretched = self.lesson(long)
+        neighbours.append(self.lesson(short))
+        names = [f"in a run of {steps:,} steps" for steps in (long, short)]
+        steps = 2 * [stretched.step], [run.step for run in neighbours]
+        memory = 2 * [stretched.megabytes], [run.megabytes for run in neighbours]
+        return [
+            *make_rows("a step with its logging", "ms", dict(zip(names, steps, strict=True))),
+            *make_rows("peak memory", "MB", dict(zip(names, memory, strict=True))),
+        ]
+
+    def read(self):
+        """Reading the data sets."""
+        names = ["generated digits, drawn before", "generated digits, drawn anew"]
+        seconds = self.take_turns(["MNIST", *names] if REAL else names, self.plan.reads, 1)
+        return make_rows("reading", "s", seconds, compared=False)
+
+    def draw(self):
+        """How long draw.py takes to answer: one client, each of eight at once, a look inside."""
+        pages, times = {}, self.plan.requests
+        for name, checkout in self.checkouts.items():
+            if not list(self.logdir(name).glob("*/model.ckpt-*")):
+                self.lesson(100, name)
+            page = draw_page(self.logdir(name), self.data_dir(name), checkout)
+            host = self.on_exit.enter_context(page).removeprefix("http://")
+            runs = ask(host, "GET", "/api/runs")[1]["start"]
+            drawing, inside = {"strokes": DRAWING, "runs": runs}, {"image": IMAGE, "run": runs[0]}
+            ask(host, "POST", "/api/inside", inside, times)  # in this time it reads the digits
+            pages[name] = {
+                (1, "an answer to a drawing"): (host, "POST", "/api/drawing", drawing, times),
+                (8, "an answer to a drawing"): (host, "POST", "/api/drawing", drawing, times),
+                (1, "a look inside"): (host, "POST", "/api/inside", inside, times),
+            }
+        rows = []
+        for clients, what in pages[OURS]:
+            medians, slowest = {name: [] for name in pages}, {name: [] for name in pages}
+            for name in self.plan.serves * list(pages):
+                with concurrent.futures.ThreadPoolExecutor(clients) as threads:
+                    question = pages[name][clients, what]
+                    asked = [threads.submit(ask, *question) for _ in range(clients)]
+                seconds = [second for each in asked for second in each.result()[0]]
+                medians[name].append(statistics.median(seconds))
+                slowest[name].append(statistics.quantiles(seconds, n=100)[-1])
+            what += f", {clients} client{'s at once' if clients > 1 else ''}"
+            rows += make_rows(f"{what}, median", "ms", medians)
+            rows += make_rows(f"{what}, 99th percentile", "ms", slowest)
+        return rows
 
 
-def default_run(setup, steps):
-    """Run the lesson with its defaults, but for the number of steps and the folders."""
-    folders = [f"--data_dir={setup.data_dir}", f"--logdir={setup.logdir}"]
-    return whole_run(__file__, "--lesson", *folders, f"--epochs={steps}")
+PARTS = ["step", "run", "long", "read", "draw"]
 
 
-# ---------------------------------------------------------------------------------------- processes
-
-
-@contextlib.contextmanager
-def process(*arguments, **pipes):
-    """Start Python; it does not outlive the `with` block."""
-    command = [sys.executable, *map(str, arguments)]
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE} | pipes
-    with tempfile.TemporaryFile("w+") as errors:
-        with subprocess.Popen(
-            command, text=True, stderr=errors, start_new_session=True, **pipes
-        ) as child:
-            child.errors = errors
-            try:
-                yield child
-            finally:
-                if child.returncode is None:
-                    child.kill()
-
-
-def fail(child):
-    """End the benchmark as a process has ended, with the last line of what it had to say."""
-    child.errors.seek(0)
-    reason = (child.errors.read().strip() or "it gave no reason").splitlines()[-1]
-    sys.exit(f"`{' '.join(child.args)}` ended with status {child.wait()}: {reason}")
-
-
-def ask(contender, times):
-    with contextlib.suppress(BrokenPipeError):  # it has ended, and the missing answer will tell
-        os.write(contender.stdin.fileno(), f"{times}\n".encode())
-    return float(contender.stdout.readline() or fail(contender))
-
-
-def take_turns(setup, names, rounds, times):
-    """Let contenders work in turns, so many times a round; return by name the seconds for one."""
-    new = [name for name in names if name not in setup.running]
-    for name in new:
-        contender = process(__file__, "--contender", name, setup.data_dir, stdin=subprocess.PIPE)
-        setup.running[name] = setup.on_exit.enter_context(contender)
-    for name in new if times > 1 else []:
-        ask(setup.running[name], times)  # the first of many steps plans, traces and compiles
-    seconds = {name: [] for name in names}
-    for turn in range(rounds):
-        for name in names[:: (-1) ** turn]:
-            seconds[name].append(ask(setup.running[name], times) / times)
-    return seconds
-
-
-# --------------------------------------------------------------------------------- the table's rows
-
-
-def row(what, unit, values, of=None, ratios=((), ())):
-    """Make a row of values measured, in seconds, and of what two lists of neighbours compare."""
-
-    def spread(all):
-        return (
-            {"median": statistics.median(all), "min": min(all), "max": max(all), "all": all}
-            if all
-            else None
-        )
-
-    values = [1000 * seconds for seconds in values] if unit == "ms" else values
-    return {
-        "what": what,
-        "unit": unit,
-        "value": spread(values),
-        "of": of,
-        "ratio": spread([above / below for above, below in zip(*ratios, strict=False)]),
-    }
-
-
-def step_rows(setup):
-    """A bare training step, here and elsewhere."""
-    ours, *peers = TRAINERS
-    names = [name for name in TRAINERS if util.find_spec("torch") or not name.startswith("PyTorch")]
-    seconds = take_turns(setup, names, setup.plan.rounds, setup.plan.steps)
-    yield row(f"a bare training step: {ours}", "ms", seconds[ours])
-    for name in peers:
-        took = seconds.get(name, [])
-        yield row(
-            f"a bare training step: {name}",
-            "ms",
-            took,
-            "this project's to this" if took else "not installed",
-            (seconds[ours], took),
-        )
-
-
-def run_rows(setup):
-    """A whole run: against its bare steps and the tutorial's logging, its start, memory, files."""
-    n, few = setup.plan.run_steps, setup.plan.tutorial_steps
-
-    def bare_step():
-        return take_turns(setup, ["this project"], 1, n // 4)["this project"][0]
-
-    runs, theirs, imports, bare = setup.short_runs, [], [], []
-    for _ in range(setup.plan.runs):
-        imports.append(whole_run("-c", IMPORT).start)
-        before = bare_step()
-        runs.append(default_run(setup, n))
-        bare.append((before + bare_step()) / 2)
-        theirs.append(whole_run(__file__, "--tutorial", setup.data_dir, few))
-    seconds, starts = [run.seconds for run in runs], [run.start for run in runs]
-    least = [run.start + n * step for run, step in zip(runs, bare, strict=True)]
-    tutorials = [run.start + (run.seconds - run.start) * n / few for run in theirs]
-    yield row(
-        f"a whole run of {n:,} steps",
-        "s",
-        seconds,
-        "this to its bare steps plus start",
-        (seconds, least),
-    )
-    scaled = "" if few == n else f", scaled up from {few} steps"
-    yield row(
-        f"the same logged as TensorFlow's tutorial did{scaled}",
-        "s",
-        tutorials,
-        "this project's run to this",
-        (seconds, tutorials),
-    )
-    yield row("from `python mnist.py` to the first training step", "s", starts)
-    yield row("`import tensorflow` alone", "s", imports)
-    yield row(
-        "the former beyond the latter",
-        "s",
-        [start - alone for start, alone in zip(starts, imports, strict=True)],
-    )
-    yield row(f"peak memory of a whole run of {n:,} steps", "MB", [run.megabytes for run in runs])
-    logged = [logged_bytes(folder) for folder in Path(setup.logdir).glob(f"*epochs={n}*")]
-    yield row(
-        f"logged per 1,000 of {n:,} steps, without pictures",
-        "kB",
-        [others / n for others, _ in logged],
-    )
-    yield row(
-        f"logged per 1,000 of {n:,} steps, pictures", "kB", [pictures / n for _, pictures in logged]
-    )
-
-
-def logged_bytes(folder):
-    """Count the bytes of a run's event files without their pictures, and those of the pictures."""
-    from tensorboard.compat.proto import event_pb2
-
-    others = pictures = 0
-    for path in folder.glob("*/events.*"):
-        with path.open("rb") as file:
-            while length := file.read(8):
-                file.read(4)  # a checksum; another follows the event
-                event = event_pb2.Event.FromString(file.read(int.from_bytes(length, "little")))
-                values = [value for value in event.summary.value if value.HasField("image")]
-                size = sum(value.ByteSize() for value in values)
-                pictures, others = pictures + size, others - size
-                file.read(4)
-            others += file.tell()
-    return others, pictures
-
-
-def long_rows(setup):
-    """Whether a step stays as fast, and memory as small, in a long run."""
-    short, long = setup.plan.run_steps, setup.plan.long_steps
-    neighbours = setup.short_runs[-1:] or [default_run(setup, short)]
-    stretched = default_run(setup, long)
-    if setup.plan is not QUICK:
-        neighbours.append(default_run(setup, short))
-    steps, peaks = [run.step for run in neighbours], [run.megabytes for run in neighbours]
-    longer = len(neighbours) * [stretched]
-    yield row(f"a step with its logging, in a run of {short:,}", "ms", steps)
-    yield row(
-        f"a step with its logging, in a run of {long:,}",
-        "ms",
-        [stretched.step],
-        "this to the row above",
-        ([run.step for run in longer], steps),
-    )
-    yield row(
-        f"peak memory of a run of {long:,} steps",
-        "MB",
-        [stretched.megabytes],
-        f"this to that of {short:,} steps",
-        ([run.megabytes for run in longer], peaks),
-    )
-
-
-def read_rows(setup):
-    """Reading the data sets."""
-    seconds = take_turns(
-        setup, [name for name in READERS if REAL or name != "MNIST"], setup.plan.reads, 1
-    )
-    for name in READERS:
-        yield row(
-            f"reading {name}",
-            "s",
-            seconds.get(name),
-            None if name in seconds else "MNIST_DATA names no folder",
-        )
-
-
-def draw_rows(setup):
-    """How long draw.py takes to answer: one client, each of eight at once, a look inside."""
-    if not list(Path(setup.logdir).glob("*/model.ckpt-*")):
-        default_run(setup, 100)
-    folders = ["--logdir", setup.logdir, "--data_dir", setup.data_dir]
-    picture = [place % 28 / 28 if place % 5 == 0 else 0 for place in range(784)]
-    times = {1: [], 8: []}
-    with process(PROJECT / "draw.py", *folders, "--port", 0) as server:
-        address = next((line for line in server.stdout if "http://" in line), None) or fail(server)
-        port = int(re.search(r"http://[^ /]+:(\d+)/", address)[1])
-        evaluate = functools.partial(ask_draw, port, "/api/mnist/evaluate", picture)
-        for _, (clients, rounds) in itertools.product(range(setup.plan.serves), times.items()):
-            with concurrent.futures.ThreadPoolExecutor(clients) as threads:
-                answers = threads.map(evaluate, [setup.plan.requests] * clients)
-                rounds.append(statistics.quantiles(sum(answers, []), n=100))
-        inside = {"image": picture, "run": get(port, "/api/runs")["start"][0]}
-        look = functools.partial(ask_draw, port, "/api/inside", inside)
-        look(setup.plan.requests)  # meanwhile it reads the digits that the network learned from
-        looks = [statistics.median(look(setup.plan.requests)) for _ in range(setup.plan.serves)]
-    for clients, rounds in times.items():
-        for percentile, what in (50, "median"), (99, "99th percentile"):
-            yield row(
-                f"an answer of draw.py, {what}, {clients} client{'s' * (clients > 1)}",
-                "ms",
-                [percentiles[percentile - 1] for percentiles in rounds],
-            )
-    yield row("a look inside the network in draw.py, median", "ms", looks)
-
-
-def get(port, path):
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as server:
-        server.request("GET", path)
-        return json.loads(server.getresponse().read())
-
-
-def ask_draw(port, path, question, times):
-    """Be a client that asks one time after the other; return the seconds until each answer."""
+def ask(host, method, path, question=None, times=1):
+    """Ask draw.py; return the seconds until each answer, and the content of the last answer."""
     seconds, body = [], json.dumps(question)
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as server:
+    with contextlib.closing(http.client.HTTPConnection(host, timeout=60)) as server:
         for _ in range(times):
             began = time.perf_counter()
-            server.request("POST", path, body)
+            server.request(method, path, body)
             response = server.getresponse()
             content = response.read()
             seconds.append(time.perf_counter() - began)
             if response.status != 200:
-                sys.exit(f"draw.py answered with status {response.status}: {content.decode()}")
-    return seconds
+                raise terminal.Problem(f"draw.py refused a question: {content.decode()}")
+    return seconds, json.loads(content)
 
 
-# -------------------------------------------------------------------------------------- the program
+def logged_bytes(folder):
+    """Count the bytes of a run's event files without their pictures, and those of the pictures."""
+    from support.tensorflow1 import tf
 
-PARTS = {
-    "step": step_rows,
-    "run": run_rows,
-    "long": long_rows,
-    "read": read_rows,
-    "draw": draw_rows,
-}
-Setup = collections.namedtuple("Setup", "plan data_dir logdir on_exit running short_runs")
+    everything = pictures = 0
+    for path in folder.glob("*/events.*"):
+        everything += path.stat().st_size
+        for event in tf.train.summary_iterator(str(path)):
+            sizes = [value.ByteSize() for value in event.summary.value if value.HasField("image")]
+            pictures += sum(sizes)
+    return everything - pictures, pictures
 
 
-def measure(plan, parts):
-    """Measure the named parts, and return the report that becomes the table and the JSON."""
-    began, rows = time.monotonic(), []
-    with contextlib.ExitStack() as on_exit:
-        folder = on_exit.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
-        # What a killed process leaves goes with the folder.
-        os.environ.update(ENVIRONMENT, TMPDIR=folder)
-        tempfile.tempdir = folder
-        data_dir = os.path.abspath(os.environ["MNIST_DATA"]) if REAL else tempfile.mkdtemp()
-        try:
-            read(data_dir)
-        except ValueError as error:
-            sys.exit(f"{error}.")
-        setup = Setup(plan, data_dir, os.path.join(folder, "runs"), on_exit, {}, [])
-        for part in parts:
-            print(
-                f"{time.monotonic() - began:5.0f} s  {part}: {PARTS[part].__doc__}",
-                file=sys.stderr,
-                flush=True,
-            )
-            rows += [{"part": part} | line for line in PARTS[part](setup)]
-    return {
-        "machine": machine(),
-        "digits": "MNIST" if REAL else "generated digits",
-        "seconds": round(time.monotonic() - began),
-        "plan": plan._asdict(),
-        "rows": rows,
-    }
+# -------------------------------------------------------------------------------------- the report
+
+
+def make_rows(what, unit, measured, compared=True):
+    """Make the rows of the table for what was measured in turns, {name: values}.
+
+    values: in seconds, or in the unit. The first values are compared with each of the others.
+    """
+    first, rows = list(measured)[0], []
+    for name, values in measured.items():
+        ratios = []
+        if compared and name != first:
+            ratios = [mine / other for mine, other in zip(measured[first], values, strict=True)]
+        values = [1000 * value for value in values] if unit == "ms" else values
+        row = {"what": f"{what}: {name}", "unit": unit, "values": values, "ratios": ratios}
+        rows.append(row | {"of": f"{first} to this" if ratios else ""})
+    return rows
 
 
 def machine():
     """Name the processor, its cores, the system, and the versions of what was measured."""
     model = platform.processor() or platform.machine()
-    # Linux has this file, but not on every processor this line.
-    with contextlib.suppress(OSError, TypeError):
+    with contextlib.suppress(OSError, TypeError):  # Linux has this file, but not always this line
         model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())[1]
-    versions = [
-        f"{package} {metadata.version(package)}"
-        for package in ["tensorflow", "keras", "torch", "numpy"]
-        if util.find_spec(package)
-    ]
+    packages = ["tensorflow", "keras", "torch", "numpy"]
+    versions = [f"{name} {metadata.version(name)}" for name in packages if util.find_spec(name)]
     system = f"{platform.system()}, Python {platform.python_version()}"
     return f"{model}, {CORES} cores, {system}, {', '.join(versions)}"
 
 
+def number(value):
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}"
+
+
 def markdown(report):
-    """Return the report as a table, as tests/README.md has it with some of its words changed."""
-
-    def number(value):
-        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}"
-
+    """Return the report as a table."""
     lines = ["| what | median | spread | ratio (spread) | of what |", "|---|---|---|---|---|"]
     for line in report["rows"]:
-        value, ratio = line["value"], line["ratio"]
-        cells = [
-            line["what"],
-            f"{number(value['median'])} {line['unit']}" if value else "",
-            f"{number(value['min'])} to {number(value['max'])}" if value else "",
-            f"{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})" if ratio else "",
-            line["of"] or "",
-        ]
+        values, ratios, ratio = line["values"], line["ratios"], ""
+        if ratios:
+            ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        median = f"{number(statistics.median(values))} {line['unit']}"
+        spread = f"{number(min(values))} to {number(max(values))}" if len(values) > 1 else ""
+        cells = [line["what"], median, spread, ratio, line["of"]]
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(
-        [*lines, "", f"{report['machine']}; {report['digits']}; taken in {report['seconds']:,} s."]
-    )
+    about = f"{report['machine']}; {report['digits']}; taken in {report['seconds']:,} s."
+    return "\n".join([*lines, "", about])
 
 
-def main(flags=()):
-    """Measure what the flags ask for, print the table and write the figures."""
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words = "fewer steps and repetitions, under two minutes"
+def main(flags):
+    """Measure what the flags ask for, print the table, and write the figures."""
+    described = argparse.RawDescriptionHelpFormatter
+    parser = settings.Parser(description=__doc__, formatter_class=described)
+    parts = "; ".join(f"{name}: {getattr(Sitting, name).__doc__}" for name in PARTS)
+    words = "fewer steps and repetitions"
     parser.add_argument("--quick", action="store_true", help=words)
-    parts = "; ".join(f"{name}: {function.__doc__}" for name, function in PARTS.items())
-    every, where = ",".join(PARTS), "where to write the figures"
-    parser.add_argument("--only", metavar="PART[,PART]", default=every, help=f"parts. {parts}")
-    parser.add_argument("--json", metavar="FILE", default="benchmark.json", help=where)
+    parser.add_argument("--against", metavar="FOLDER", type=Path, help="another checkout")
+    parser.add_argument("--only", metavar="PART", nargs="+", choices=PARTS, help=parts)
+    parser.add_argument("--json", metavar="FILE", type=Path, default="benchmark.json")
     flags = parser.parse_args(flags)
-    asked = flags.only.split(",")
-    if not set(asked) <= set(PARTS):
-        parser.error(f"--only takes {every}, with commas between them, not {flags.only!r}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    report = measure(QUICK if flags.quick else FULL, [part for part in PARTS if part in asked])
-    print(markdown(report), flush=True)
-    Path(flags.json).write_text(json.dumps(report, indent=1))
-    print(f"Written to {flags.json}", file=sys.stderr)
+    began, rows = time.monotonic(), []
+    with contextlib.ExitStack() as on_exit:
+        folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        folder = Path(on_exit.enter_context(folder))
+        os.environ.update(ENVIRONMENT, TMPDIR=str(folder))
+        sitting = Sitting(QUICK if flags.quick else FULL, folder, on_exit, flags.against)
+        for part in [part for part in PARTS if part in (flags.only or PARTS)]:
+            measure = getattr(sitting, part)
+            terminal.say(f"{time.monotonic() - began:5.0f} s  {part}: {measure.__doc__}")
+            rows += measure()
+    digits, seconds = "MNIST" if REAL else "generated digits", round(time.monotonic() - began)
+    report = {"machine": machine(), "digits": digits, "seconds": seconds, "rows": rows}
+    terminal.say(markdown(report))
+    flags.json.write_text(json.dumps(report, indent=1))
+    terminal.say(f"Written to {terminal.short(flags.json)}")
 
 
 if __name__ == "__main__":
-    roles = {"--contender": serve, "--lesson": lesson, "--tutorial": tutorial}
-    if sys.argv[1:] and sys.argv[1] in roles:
-        roles[sys.argv[1]](*sys.argv[2:])
-    else:
-        terminal.program(main)
+    terminal.program(main)

@@ -1,37 +1,30 @@
-"""Train every experiment of README's table with several seeds, and keep what came out.
+"""Train every experiment of README's table with several seeds, and save the results.
 
-python tools/study.py            # hours; Ctrl-C ends it, the next start goes on where it ended
-python tools/study.py --quote    # only put what is kept into README
+    python -m tools.study            # hours; after Ctrl-C, the next start continues
+    python -m tools.study --quote    # only writes the saved results into README
 
 MNIST is read from the folder that the environment variable MNIST_DATA names, or from MNIST_data/.
-The results lie in tools/study.json, one entry a run; to make a run again, delete its entry.
+The results are in tools/study.json, one line per run. To train a run again, delete its line.
 """
 
-import argparse
-import contextlib
-import io
 import json
-import os
-import sys
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
-from tqdm import tqdm
-
-sys.path += [str(Path(__file__).resolve().parents[1] / part) for part in ["", "tests"]]
 
 import input_data
 import mnist
 from support import run as runs
 from support import settings, terminal
 from support.tensorflow1 import tf
+from tools import MNIST, PROJECT
 
-PROJECT = Path(mnist.__file__).parent
 RESULTS = Path(__file__).with_name("study.json")
-MOMENTS = {200, 1000, 2000}  # steps at which all test images are tested, besides the quarters
+MOMENTS = [200, 1000, 2000]  # steps of tests on all test digits, besides the quarters
 
-# The rows of the table: constants of mnist.py, and how many seeds. Trained in this order.
+# The rows of the table, in the order of training: constants of mnist.py, and how many seeds.
 ROWS = [
     ({"learning_rate": 0.1, "epochs": 100}, 10),
     ({"learning_rate": 0.01, "epochs": 2000}, 10),
@@ -49,251 +42,178 @@ ROWS = [
     ({"learning_rate": 0.0001, "epochs": 2000, "kernels": 64}, 2),
 ]
 
-
-class WatchedRun(runs.Run):
-    """A run that tests on all images at MOMENTS too, and notes what the study asks for."""
-
-    def __init__(self, settings, data, bar):
-        """Take what runs.Run takes, and a bar that counts the steps."""
-        self._bar_of_all, self._all = bar, (data.test.images, data.test.labels)
-        self.tests, self.highest_loss, self.highest_loss_step = {}, 0, 0
-        super().__init__(settings, data)
-
-    def steps(self, *arguments):
-        """Yield what runs.Run.steps yields, with more tests on all images."""
-        for step, due in super().steps(*arguments):
-            yield step, due._replace(test=self._all) if step in MOMENTS else due
-            self._bar_of_all.update(not due.last)
-
-    def note_training(self, loss):
-        """Note the highest loss of a batch."""
-        if loss > self.highest_loss:
-            self.highest_loss, self.highest_loss_step = float(loss), self.record["step"]
-        super().note_training(loss)
-
-    def note_test(self, accuracy, loss, images):
-        """Note the result of a test on all images."""
-        if images == len(self._all[0]):
-            self.tests[str(self.record["step"])] = _rounded(accuracy, loss)
-        super().note_test(accuracy, loss, images)
+# ------------------------------------------------------------------------------------ the training
 
 
-def _rounded(accuracy, loss):
-    return {"accuracy": round(float(accuracy), 5), "loss": float(f"{loss:.4g}")}
-
-
-# ------------------------------------------------------------------------------------ one training
-
-
-def measure(constants, seed, bar):
-    """Train one network, in a folder of its own that is deleted, and return its entry, a dict."""
-    data_dir = os.environ.get("MNIST_DATA", PROJECT / "MNIST_data")
-    entry = {"constants": constants, "seed": seed}
-    with tempfile.TemporaryDirectory() as logdir, _silence():
-        given = {**constants, "seed": seed, "data_dir": data_dir, "logdir": logdir}
+def measure(constants, seed):
+    """Train one network, in a folder that is deleted afterwards, and return its entry, a dict."""
+    with tempfile.TemporaryDirectory() as logdir:
+        given = constants | {"seed": seed, "data_dir": MNIST, "logdir": logdir}
         flags = [word for name, value in given.items() for word in (f"--{name}", value)]
         chosen = settings.read_settings(vars(mnist), flags)
-        data = input_data.read_data_sets(str(chosen.data_dir), validation_size=0, seed=seed)
-        run = WatchedRun(chosen, data, bar)
-        mnist.train(chosen, data, run)
-        if run.record["status"] != "finished":
+        data = input_data.read_data_sets(str(MNIST), validation_size=0, seed=seed)
+        run = runs.Run(chosen, data)
+        tests, evaluate = {}, mnist.evaluate
+
+        def evaluate_more(session, model, images, labels):
+            """Do what mnist.evaluate does; at some steps, also test on all digits."""
+            step = run.record.step
+            if step in MOMENTS or len(images) == data.test.num_examples:
+                tests[str(step)] = evaluate(session, model, data.test.images, data.test.labels)
+            if step == chosen.epochs:
+                tests["train"] = evaluate(session, model, data.train.images, data.train.labels)
+            return evaluate(session, model, images, labels)
+
+        with mock.patch.object(mnist, "evaluate", evaluate_more):
+            mnist.train(chosen, data, run)
+        if run.record.status != "finished":
             raise KeyboardInterrupt
-        entry["tests"] = run.tests
-        entry["highest_loss"] = {
-            "step": run.highest_loss_step,
-            "loss": float(f"{run.highest_loss:.4g}"),
-        }
-        entry["first_perfect_batch"] = _first_perfect_batch(run.folder / "train")
-        entry |= _look_at(chosen, data, runs.find(logdir)[0]["checkpoint"])
+        curves = read_curves(run.folder / "train")
+    results = {
+        step: {"accuracy": round(float(accuracy), 5), "loss": float(f"{loss:.4g}")}
+        for step, (_, accuracy, loss, _) in tests.items()
+    }
+    highest = max(curves["Loss"], key=curves["Loss"].get)
+    perfect = [step for step, accuracy in curves["Accuracy"].items() if accuracy == 1]
+    logits = tests[str(chosen.epochs)][0]
+    entry = {
+        "constants": constants,
+        "seed": seed,
+        "train": results.pop("train"),
+        "tests": results,
+        "highest_loss": {"step": highest, "loss": float(f"{curves['Loss'][highest]:.4g}")},
+        "first_perfect_batch": min(perfect, default=None),
+        "answers": np.bincount(logits.argmax(axis=1), minlength=10).tolist(),
+    }
+    if chosen.network == "convolutional":  # the share of ReLUs that are 0 for each of 500 digits
+        dead = {layer: curves[f"share of dead ReLUs/{layer}"] for layer in ("conv", "fc1")}
+        entry["dead"] = {layer: round(curve[chosen.epochs], 4) for layer, curve in dead.items()}
     return entry
 
 
-def _silence():
-    """Hold back what a run says and its bar."""
-    silence = contextlib.ExitStack()
-    silence.enter_context(contextlib.redirect_stdout(io.StringIO()))
-    silence.enter_context(contextlib.redirect_stderr(io.StringIO()))
-    return silence
-
-
-def _first_perfect_batch(folder):
-    """Return the first step at which the curve of the batches shows 100%; None if it never does."""
+def read_curves(folder):
+    """Return the curves in a folder of event files, {tag: {step: value}}."""
+    curves = {}
     for file in sorted(folder.glob("events*")):
         for event in tf.train.summary_iterator(str(file)):
             for value in event.summary.value:
-                if value.tag == "accuracy" and value.simple_value == 1:
-                    return event.step
-    return None
-
-
-def _look_at(chosen, data, checkpoint):
-    """Measure a trained network: on all training images, its answers, and its dead ReLUs."""
-    with tf.Graph().as_default() as graph, tf.Session() as session:
-        model = mnist.build(chosen)
-        tf.train.Saver(tf.trainable_variables()).restore(session, checkpoint)
-        accuracy, loss, _ = mnist.evaluate(session, model, data.train.images, data.train.labels)
-        _, _, logits = mnist.evaluate(session, model, data.test.images, data.test.labels)
-        found = {
-            "train": _rounded(accuracy, loss),
-            "answers": np.bincount(logits.argmax(axis=1), minlength=10).tolist(),
-        }
-        if chosen.network == "convolutional":  # the share that is 0 for each of 1,000 test digits
-            layers = [graph.get_tensor_by_name(f"{name}:0") for name in ["conv/Relu", "hidden"]]
-            conv, hidden = session.run(layers, {model.images: data.test.images[:1000]})
-            found["dead"] = {
-                "conv": round(float(1 - conv.any(axis=(0, 1, 2)).mean()), 4),
-                "fc1": round(float(1 - hidden.any(axis=0).mean()), 4),
-            }
-    return found
-
-
-# --------------------------------------------------------------------------------------- the study
+                if value.HasField("simple_value"):
+                    curves.setdefault(value.tag, {})[event.step] = value.simple_value
+    return curves
 
 
 def read():
-    """Return the entries that are kept, a list of dicts."""
+    """Return the saved entries, a list of dicts."""
     return json.loads(RESULTS.read_text()) if RESULTS.exists() else []
 
 
-def keep(entries):
-    """Write the entries whole or not at all, one a line."""
-    part = RESULTS.with_suffix(".part")
-    part.write_text("[\n" + ",\n".join(json.dumps(entry) for entry in entries) + "\n]\n")
-    part.replace(RESULTS)
-
-
 def complete():
-    """Train what is missing, and keep each result at once."""
+    """Train what is missing, and save each result immediately."""
     entries = read()
-    wanted = [(constants, seed) for constants, seeds in ROWS for seed in range(1, seeds + 1)]
     kept = [(entry["constants"], entry["seed"]) for entry in entries]
-    bar = tqdm(
-        total=sum(constants["epochs"] for constants, _ in wanted),
-        initial=sum(constants["epochs"] for constants, seed in wanted if (constants, seed) in kept),
-        file=sys.stderr,
-        unit=" steps",
-        mininterval=1 if sys.stderr.isatty() else 60,
-    )
-    with bar:
-        for constants, seed in wanted:
-            if (constants, seed) not in kept:
-                bar.set_postfix_str(f"{constants}, seed {seed}")
-                entries.append(measure(constants, seed, bar))
-                keep(entries)
+    wanted = [(constants, seed) for constants, seeds in ROWS for seed in range(1, seeds + 1)]
+    missing = [run for run in wanted if run not in kept]
+    for place, (constants, seed) in enumerate(missing, 1):
+        terminal.say(f"\n{place} of {len(missing)} that are missing: {constants}, seed {seed}")
+        entries.append(measure(constants, seed))
+        part = RESULTS.with_suffix(".part")
+        part.write_text("[\n" + ",\n".join(json.dumps(entry) for entry in entries) + "\n]\n")
+        part.replace(RESULTS)
 
 
 # ---------------------------------------------------------------------------------- README's tables
 
-# What the tables say in each language: the page, the heads of both tables, words in their cells.
-ENGLISH = {
-    "page": PROJECT / "README.md",
-    "runs": "`LEARNING_RATE` | `EPOCHS` | besides | runs | step 200 | step 1,000 | the end "
-    "| test loss | training digits",
-    "long": "`LEARNING_RATE` | step | test digits | test loss",
-    "learned": "{} of {} learned",
-    "died": "{} of {} died",
-    "spread": "{} to {}",
-}
-CHINESE = {
-    "page": PROJECT / "README.zh-CN.md",
-    "runs": "`LEARNING_RATE` | `EPOCHS` | 其他改动 | 次数 | 第 200 步 | 第 1,000 步 | 结束时 "
-    "| 测试损失 | 训练数字",
-    "long": "`LEARNING_RATE` | 训练步 | 测试数字 | 测试损失",
-    "learned": "{} / {} 学会",
-    "died": "{} / {} 死掉",
-    "spread": "{} 到 {}",
+WORDS = {  # for each page: the heads of both tables, and the words in their cells
+    "README.md": {
+        "study": "| `LEARNING_RATE` | `EPOCHS` | besides | runs | step 200 | step 1,000 | the end "
+        "| test loss | training digits |",
+        "long": "| `LEARNING_RATE` | step | test digits | test loss |",
+        "learned": "{} of {} learned",
+        "died": "{} of {} died",
+        "to": " to ",
+    },
+    "README.zh-CN.md": {
+        "study": "| `LEARNING_RATE` | `EPOCHS` | 其他改动 | 次数 | 第 200 步 | 第 1,000 步 "
+        "| 结束时 | 测试损失 | 训练数字 |",
+        "long": "| `LEARNING_RATE` | 训练步 | 测试数字 | 测试损失 |",
+        "learned": "{} / {} 学会",
+        "died": "{} / {} 死掉",
+        "to": " 到 ",
+    },
 }
 
 
-def table(entries, words):
-    """Return the table of all rows, Markdown; runs that learned and runs that died lie apart."""
-    rows = []
+def tables(entries, words):
+    """Return README's two tables as Markdown, {name of the table: text}."""
+    study, long = [], []
     for constants, _ in ROWS:
-        of_row = [entry for entry in entries if entry["constants"] == constants]
-        for outcome in ("learned", "died"):
-            group = [entry for entry in of_row if is_dead(entry) == (outcome == "died")]
+        runs = [entry for entry in entries if entry["constants"] == constants]
+        rate, epochs = f"{constants['learning_rate']:f}".rstrip("0"), constants["epochs"]
+        besides = [
+            f"`{name.upper()} = {json.dumps(value)}`"
+            for name, value in constants.items()
+            if name not in ("learning_rate", "epochs")
+        ]
+        for outcome in ("learned", "died"):  # a row for those that learned, one for those that died
+            group = [entry for entry in runs if is_dead(entry) == (outcome == "died")]
             if group:
-                count = words[outcome].format(len(group), len(of_row))
-                rows.append(_row(constants, group, count, words["spread"]))
-    return _markdown(words["runs"], rows)
+                count = words[outcome].format(len(group), len(runs))
+                early = [spreads(tests(group, step), words)[0] for step in (200, 1000)]
+                end, loss = spreads(tests(group, epochs), words)
+                train, _ = spreads([entry["train"] for entry in group], words)
+                first = [rate, f"{epochs:,}", " ".join(besides), count]
+                study.append([*first, *early, end, loss, train])
+        if epochs == 20000:
+            for step in (2000, 5000, 10000, 15000, 20000):
+                long.append([rate, f"{step:,}", *spreads(tests(runs, step), words)])
+    return {"study": markdown(words["study"], study), "long": markdown(words["long"], long)}
 
 
 def is_dead(entry):
-    """Tell whether a network ended with the same answer for nearly every test digit."""
+    """Return whether a network ended with the same answer for nearly every test digit."""
     return max(entry["answers"]) > 9900
 
 
-def _row(constants, group, runs, spread):
-    besides = [
-        f"`{name.upper()} = {json.dumps(value)}`"
-        for name, value in constants.items()
-        if name not in ("learning_rate", "epochs")
+def tests(group, step):
+    return [entry["tests"][str(step)] for entry in group if str(step) in entry["tests"]]
+
+
+def spreads(results, words):
+    """Write the lowest and the highest accuracy of results, and of their losses."""
+    # Only exactly 100% is written as 100.0%; 1e-9 corrects the rounding of floats.
+    shares = [
+        (100 if result["accuracy"] == 1 else min(100 * result["accuracy"] + 1e-9, 99.9))
+        for result in results
     ]
-    end = str(constants["epochs"])
-    return [
-        f"{constants['learning_rate']:f}".rstrip("0"),
-        f"{constants['epochs']:,}",
-        " ".join(besides),
-        runs,
-        *[_percent(_of(group, step, "accuracy"), spread) for step in ("200", "1000", end)],
-        _losses(_of(group, end, "loss"), spread),
-        _percent([entry["train"]["accuracy"] for entry in group], spread),
-    ]
+    accuracy = spread([f"{share:.1f}" for share in sorted(shares)], words)
+    losses = [f"{loss:.3f}" for loss in sorted(result["loss"] for result in results)]
+    return f"{accuracy}%" if accuracy else "", spread(losses, words)
 
 
-def long_runs(entries, words):
-    """Return the table of the long runs on their way, Markdown."""
-    rows = []
-    for rate in (0.001, 0.0001):
-        constants = {"learning_rate": rate, "epochs": 20000}
-        group = [entry for entry in entries if entry["constants"] == constants]
-        for step in ("2000", "5000", "10000", "15000", "20000") if group else ():
-            cells = [f"{rate:f}".rstrip("0"), f"{int(step):,}"]
-            cells.append(_percent(_of(group, step, "accuracy"), words["spread"]))
-            rows.append([*cells, _losses(_of(group, step, "loss"), words["spread"])])
-    return _markdown(words["long"], rows)
+def spread(texts, words):
+    """Write the first and the last of sorted texts, or one of them if they are the same."""
+    return words["to"].join(dict.fromkeys([*texts[:1], *texts[-1:]]))
 
 
-def _of(group, step, measure):
-    return [entry["tests"][step][measure] for entry in group if step in entry["tests"]]
-
-
-def _percent(parts, spread):
-    """Write the spread of parts, 0 to 1; 100.0% is kept for those that are exactly that."""
-    texts = [f"{min(100 * part + 1e-9, 100 if part == 1 else 99.9):.1f}" for part in sorted(parts)]
-    return f"{_spread(texts, spread)}%" if texts else ""
-
-
-def _losses(losses, spread):
-    return _spread([f"{loss:.3f}" for loss in sorted(losses)], spread)
-
-
-def _spread(texts, spread):
-    """Write the first and the last of sorted texts, or only one where they are the same."""
-    return texts[0] if texts[0] == texts[-1] else spread.format(texts[0], texts[-1])
-
-
-def _markdown(head, rows):
-    lines = [head, "|".join(["---"] * len(head.split(" | ")))]
-    lines += [" | ".join(row) for row in rows]
-    return "\n".join(f"| {line} |" if "---" not in line else f"|{line}|" for line in lines)
+def markdown(head, rows):
+    line = "|" + "---|" * (head.count("|") - 1)
+    return "\n".join([head, line, *[f"| {' | '.join(row)} |" for row in rows]])
 
 
 def quote(entries):
-    """Put both tables into README, in each language, in place of those that stand there."""
-    for words in (ENGLISH, CHINESE):
-        text = words["page"].read_text(encoding="utf-8")
-        for name, content in {"study": table, "long": long_runs}.items():
-            before, _, rest = text.partition(f"<!-- {name} -->\n")
-            _, _, after = rest.partition(f"<!-- /{name} -->")
-            made = content(entries, words)
-            text = f"{before}<!-- {name} -->\n{made}\n<!-- /{name} -->{after}"
-        words["page"].write_text(text, encoding="utf-8")
+    """Replace both tables in README, in each language."""
+    for name, words in WORDS.items():
+        text = (PROJECT / name).read_text(encoding="utf-8")
+        for place, table in tables(entries, words).items():
+            before, _, rest = text.partition(f"<!-- {place} -->\n")
+            _, _, after = rest.partition(f"<!-- /{place} -->")
+            text = f"{before}<!-- {place} -->\n{table}\n<!-- /{place} -->{after}"
+        (PROJECT / name).write_text(text, encoding="utf-8")
 
 
 def main(flags):
-    """Complete the study, and put its tables into README."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    """Complete the study, and write its tables into README."""
+    parser = settings.Parser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quote", action="store_true", help="only put what is kept into README")
     if not parser.parse_args(flags).quote:
         complete()

@@ -1,495 +1,376 @@
-// What stands under "Look inside": the training digits most like the drawing, then every layer of the network.
-// page.js asks the server, and gives what it answers to showInside().
+// The part under "Look inside": the most similar training digits, then every layer of the
+// network. page.js asks the server and passes the answers to showInside().
 
-import {number, percent, text} from "./texts.js";
+import {number, percent, sentenceOf, text} from "./texts.js";
 
-export const DIGITS = [..."0123456789"];
-export const ARROWS = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]};  // right, down
-export const element = id => document.getElementById(id);
+export const element = (id) => document.getElementById(id);
+export const placeOfMost = (numbers) => numbers.indexOf(Math.max(...numbers));
+const largest = (lists) => lists.flat().reduce((a, b) => Math.max(a, Math.abs(b)), 0) || 1;
+const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
+const range = (length) => [...Array(length).keys()];
 
-const sum = numbers => numbers.reduce((a, b) => a + b, 0);
-const range = length => Array.from({length}, (_, place) => place);
+export const DIGITS = range(10);
+export const MOVES = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]};
+const PIXELS = range(784); // of a picture, row by row
+const sumBox = element("sum");
+const ballots = document.querySelector(".ballots");
 
-function make(tag, properties = {}, ...children) {
+let shown = null; // the last argument of showInside(); null while nothing is drawn
+let opened = null; // the number of the kernel whose sum is shown, or null
+let spot = [14, 14]; // the row and column in its feature map that the sum is for
+let picked = null; // the digit that the reader chose in "Why not a ...?", or null
+
+export function make(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
   made.append(...children);
   return made;
 }
 
-// Fill a group of buttons of which one is chosen.
-export function choices(group, labels, chosen, choose) {
-  if (group.children.length !== labels.length) {
-    group.replaceChildren(...labels.map(() => make("button", {type: "button"})));
-  }
-  [...group.children].forEach((button, place) => {
-    button.textContent = labels[place];
-    button.ariaPressed = place === chosen;
-    button.onclick = () => choose(place);
-  });
-}
-
-function bytes(base64) {
-  return Uint8Array.from(atob(base64), letter => letter.charCodeAt(0));
-}
-
-// ---------------------------------------------------------------- numbers as colours
-
-function colour(name) {  // of page.css, where they are written as #rrggbb
+// Return the red, green and blue of a colour that page.css writes as #rrggbb.
+function colour(name) {
   const hex = getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  return [1, 3, 5].map(place => parseInt(hex.slice(place, place + 2), 16));
+  return [1, 3, 5].map((place) => Number.parseInt(hex.slice(place, place + 2), 16));
 }
 
-// Paint numbers from -1 to 1 into a canvas, a pixel each: 0 is transparent, and below 0 begins another colour.
-export function paint(canvas, values, above = "--plus", below = "--minus") {
-  const context = canvas.getContext("2d"), image = context.createImageData(canvas.width, canvas.height);
+// Paint numbers from -most to most into a canvas, one pixel each. 0 is transparent.
+export function paint(canvas, values, most, above = "--plus", below = "--minus") {
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(canvas.width, canvas.height);
   const [plus, minus] = [colour(above), colour(below)];
-  Array.from(values).forEach((value, place) => {
+  values.forEach((value, place) => {
     image.data.set(value < 0 ? minus : plus, 4 * place);
-    image.data[4 * place + 3] = Math.round(255 * Math.min(1, Math.abs(value)));
+    image.data[4 * place + 3] = Math.round((255 * Math.abs(value)) / most);
   });
   context.putImageData(image, 0, 0);
 }
 
-const largest = values => values.reduce((most, value) => Math.max(most, Math.abs(value)), 0) || 1;
-
-function showScales(place, scales) {  // [[what, lowest, highest], ..]
-  place.replaceChildren(...scales.map(([what, low, high]) => make("span", {className: "scale"},
-    `${what} ${number(low, 2)}`, make("i", {className: low < 0 ? "both" : "plus"}), number(high, 2))));
+function showValues(box, values, decimals = 3) {
+  for (const [name, value] of Object.entries(values)) {
+    box.querySelector(`[data-value=${name}]`).textContent = number(value, decimals);
+  }
 }
 
-// Round a bias and what is added to it, in steps of 0.001, so that those shown add up to what is shown as their sum.
-// The bias is rounded as it is everywhere; of the others some go up and the rest down.
-function roundTogether(bias, values) {
-  const steps = values.map(value => 1000 * value), rounded = steps.map(Math.floor), shownBias = Math.round(1000 * bias);
-  const up = Math.round(sum(steps) + 1000 * bias) - shownBias - sum(rounded);
-  const byRest = range(values.length).sort((a, b) => steps[b] - rounded[b] - (steps[a] - rounded[a]));
-  for (const place of byRest.slice(0, up)) rounded[place] += 1;
-  return [shownBias, ...rounded].map(step => step / 1000);
-}
+// ---------------------------------------------------------------- the most similar training digits
 
-// ---------------------------------------------------------------- the training digits most like the drawing
-
-// All of MNIST's test digits, shifted to the right by so many pixels: the median likeness of the best match, and how
-// many of them a default run reads. Measured by tests/edge_lesson.py, once: it is not the curve of the run that is
-// shown, and stands beside none that reads otherwise.
-const SHIFTS = {pixels: [0, 2, 4, 6, 8], likeness: [.90, .79, .66, .55, .45], accuracy: [.979, .866, .449, .176, .113]};
-
+// In files that are not MNIST's, the digits may be anywhere.
 const liesInTheMiddle = ({data}) => ["MNIST", "generated digits, not MNIST"].includes(data);
 
 function showSimilar({answers, run}) {
-  const names = ["as-drawn", "centred"].map(view => text(view));
-  const missing = answers.find(({similar}) => !similar.length);
-  document.querySelector("#similar .matches").replaceChildren(...answers.map(({similar, why_none, why_code}, view) =>
-    make("div", {className: "match"}, make("h3", {textContent: names[view]}), similar.length
-      ? make("ol", {}, ...similar.map(showMatch))
-      : make("p", {textContent: why_code ? text(why_code) : why_none}))));
-  const best = answers.map(({similar}) => similar[0]?.likeness), {usual} = answers[0];
-  document.querySelector("#similar .usual").textContent = usual && !missing
-    ? text("similar-usual", {usual: percent(usual), drawn: percent(best[0]), centred: percent(best[1])}) : "";
-  // Of files that somebody else put into the folder, nobody knows where their digits lie.
-  document.querySelector("#similar .middle").textContent = liesInTheMiddle(run) ? text("similar-middle") : "";
-  const figure = document.querySelector("#similar .shift");
-  const readsAlike = run.network === "convolutional" && run.data === "MNIST" && run.accuracy >= .5;
-  figure.hidden = !readsAlike || Boolean(missing);
-  if (!figure.hidden) showShifts(figure, names.map((name, view) => [name, best[view]]));
+  const section = element("similar");
+  answers.forEach(({similar, similar_error: error}, view) => {
+    const match = section.querySelectorAll(".match")[view];
+    match.querySelector("p").textContent = error ? sentenceOf(error) : "";
+    match.querySelector("ol").replaceChildren(...similar.map(showMatch));
+  });
+  const best = answers.map(({similar}) => similar[0]?.likeness ?? 0);
+  const [usual, drawn, centred] = [answers[0].usual ?? 0, ...best].map((share) => percent(share));
+  const isCompared = best.every(Boolean);
+  const words = isCompared && answers[0].usual ? {usual, drawn, centred} : null;
+  section.querySelector(".usual").textContent = words ? text("similar-usual", words) : "";
+  // The chart was measured with a default run: beside a very different run, it would mislead.
+  const readsAlike = run.network === "convolutional" && run.data === "MNIST" && run.accuracy >= 0.5;
+  section.querySelector(".shift").hidden = !(readsAlike && isCompared);
+  section.querySelectorAll(".yours").forEach((mark, view) => {
+    const x = 58 + 317.5 * (Math.max(best[view], 0.2) - 0.2);
+    mark.setAttribute("transform", `translate(${x} 0)`);
+    mark.setAttribute("text-anchor", x > 185 ? "end" : "start");
+    mark.querySelector(".share").textContent = percent(best[view]);
+  });
 }
 
 function showMatch({label, likeness, picture}) {
-  const canvas = make("canvas", {width: 28, height: 28, role: "img"});
-  canvas.ariaLabel = text("similar-one", {label, likeness: percent(likeness)});
-  paint(canvas, Array.from(bytes(picture), value => value / 255), "--ink");
-  return make("li", {}, canvas, make("b", {textContent: label}), make("span", {textContent: percent(likeness)}));
-}
-
-function svg(tag, attributes, content = "") {
-  const part = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) part.setAttribute(name, value);
-  part.textContent = content;
-  return part;
-}
-
-// Draw how often shifted digits are read correctly, by how much they are like any training digit; and where yours are.
-function showShifts(figure, yours) {
-  const [left, right, top, bottom] = [58, 312, 46, 168], middle = (left + right) / 2;
-  const x = likeness => left + (right - left) * (Math.max(likeness, .2) - .2) / .8;
-  const y = accuracy => bottom - (bottom - top) * accuracy;
-  const word = (x, y, anchor, content, more = {}) => svg("text", {x, y, "text-anchor": anchor, ...more}, content);
-  const {pixels, likeness, accuracy} = SHIFTS, list = shares => shares.map(share => percent(share)).join(text("comma"));
-  const picture = svg("svg", {viewBox: "0 0 324 210", role: "img"});
-  picture.ariaLabel = text("shift-why", {likenesses: list(likeness), accuracies: list(accuracy)});
-  picture.append(
-    ...[0, .5, 1].flatMap(share => [
-      svg("line", {class: "grid", x1: left, x2: right, y1: y(share), y2: y(share)}),
-      word(left - 6, y(share) + 4, "end", percent(share)),
-    ]),
-    ...[.2, .4, .6, .8, 1].map(share => word(x(share), bottom + 16, "middle", percent(share))),
-    word(middle, bottom + 36, "middle", text("shift-x")),
-    word(0, 0, "middle", text("shift-y"), {transform: `translate(12 ${(top + bottom) / 2}) rotate(-90)`}),
-    ...yours.map(([, share], view) => svg("line", {
-      class: view ? "yours" : "yours first", x1: x(share), x2: x(share), y1: 18 + 16 * view, y2: bottom,
-    })),
-    svg("polyline", {points: likeness.map((share, place) => [x(share), y(accuracy[place])]).join(" ")}),
-    ...likeness.flatMap((share, place) => [
-      svg("circle", {cx: x(share), cy: y(accuracy[place]), r: 4}),
-      word(x(share) - 7, y(accuracy[place]) - 5, "end", text("shift-point", {pixels: pixels[place]})),
-    ]),
-    ...yours.map(([name, share], view) => word(x(share), 13 + 16 * view, x(share) > middle ? "end" : "start",
-      `${name} ${percent(share)}`, {class: "yours"})),
-  );
-  figure.querySelector("svg")?.remove();
-  figure.firstElementChild.after(picture);
+  const canvas = make("canvas", {width: 28, height: 28});
+  const share = percent(likeness);
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", text("similar-one", {label, likeness: share}));
+  paint(canvas, picture, 255, "--ink");
+  const [digit, words] = [make("b", {textContent: label}), make("span", {textContent: share})];
+  return make("li", {}, canvas, digit, words);
 }
 
 // ---------------------------------------------------------------- the convolutional layer
 
-let shown = null;                 // what showInside() was given last
-let opened = null;                // the kernel whose sum is shown, or null
-let place = {row: 14, column: 14};  // of which number in its feature map
-
-function featureMaps({bytes: base64, scale, shape: [, , kernels]}) {
-  const values = bytes(base64);
-  return {scale, kernels, at: (kernel, row, column) => values[(28 * row + column) * kernels + kernel] / 255};
-}
-
-const squares = range(14).flatMap(row => range(14).map(column => [2 * row, 2 * column]));
-const fours = ([row, column]) => [[row, column], [row, column + 1], [row + 1, column], [row + 1, column + 1]];
-
-function showConvolution({answers, view, weights: {kernels}}) {
-  const maps = featureMaps(answers[view].conv), box = document.querySelector("#conv .kernels");
-  const most = largest(kernels.flat(2));
+function showKernels({answers, view, weights: {kernels}}) {
+  const maps = answers[view].conv;
+  const [mostWeight, mostInMaps] = [largest(kernels), largest(maps)];
+  const box = document.querySelector(".kernels");
   if (box.querySelectorAll(".kernel").length !== kernels.length) {
     opened = null;
     box.replaceChildren(...kernels.map((_, kernel) => makeKernel(kernel)));
   }
   box.querySelectorAll(".kernel").forEach((button, kernel) => {
     const [weights, map, pooled] = button.querySelectorAll("canvas");
-    const values = range(784).map(n => maps.at(kernel, Math.floor(n / 28), n % 28));
-    paint(weights, kernels[kernel].flat().map(weight => weight / most));
-    paint(map, values);
-    paint(pooled, squares.map(square => Math.max(...fours(square).map(spot => maps.at(kernel, ...spot)))));
-    button.ariaLabel = describeMap(kernel, values, maps.scale);
-    button.ariaExpanded = kernel === opened;
+    paint(weights, kernels[kernel], mostWeight);
+    paint(map, maps[kernel], mostInMaps);
+    paint(pooled, pool(maps[kernel]), mostInMaps);
+    button.setAttribute("aria-label", describeMap(kernel, maps[kernel]));
+    button.setAttribute("aria-expanded", kernel === opened);
   });
-  showScales(document.querySelector("#conv .scales"),
-    [[text("scale-weights"), -most, most], [text("scale-maps"), 0, maps.scale]]);
+  const [weights, features] = document.querySelectorAll("#conv .scale");
+  showValues(weights, {low: -mostWeight, high: mostWeight}, 2);
+  showValues(features, {low: 0, high: mostInMaps}, 2);
   showSum();
 }
 
-function describeMap(kernel, values, scale) {
-  const most = Math.max(...values), strongest = values.indexOf(most);
-  return most === 0 ? text("kernel-silent", {kernel: kernel + 1}) : text("kernel-says", {
-    kernel: kernel + 1, row: Math.floor(strongest / 28) + 1, column: strongest % 28 + 1, value: number(most * scale, 2),
-    places: values.filter(value => value > 0).length,
-  });
+function pool(map) {
+  const corners = PIXELS.filter((n) => n % 2 === 0 && Math.floor(n / 28) % 2 === 0);
+  return corners.map((n) => Math.max(map[n], map[n + 1], map[n + 28], map[n + 29]));
+}
+
+function describeMap(kernel, map) {
+  const place = placeOfMost(map);
+  const [row, column] = [Math.floor(place / 28) + 1, (place % 28) + 1];
+  const [value, places] = [number(map[place], 2), map.filter((value) => value > 0).length];
+  const key = places ? "kernel-says" : "kernel-silent";
+  return text(key, {kernel: kernel + 1, row, column, value, places});
 }
 
 function makeKernel(kernel) {
-  const [weights, map, pooled] = [5, 28, 14].map(size => make("canvas", {width: size, height: size}));
-  const button = make("button", {className: "kernel", type: "button"}, weights, map, pooled);
-  const open = () => {
+  const canvases = [5, 28, 14].map((size) => make("canvas", {width: size, height: size}));
+  const button = make("button", {className: "kernel", type: "button"}, ...canvases);
+  button.addEventListener("click", () => {
+    if (opened === kernel) return closeSum();
     opened = kernel;
-    place = strongest(kernel);
-    showConvolution(shown);
-  };
-  let wasOpen = false;  // before the pointer came: its focus opens the sum, and its click must not close it again
-  button.addEventListener("pointerdown", () => { wasOpen = opened === kernel; });
-  button.addEventListener("focus", () => { if (opened !== kernel) open(); });
-  button.addEventListener("click", event => {
-    const byKey = event.detail === 0;
-    if (byKey ? opened === kernel : wasOpen) closeSum();
-    else open();
+    spot = strongest();
+    showKernels(shown);
   });
-  button.addEventListener("keydown", event => {
-    if (!(event.key in ARROWS) || opened !== kernel) return;
-    const [right, down] = ARROWS[event.key];
-    event.preventDefault();  // it would scroll the page
-    go({row: place.row + down, column: place.column + right});
+  button.addEventListener("keydown", (event) => {
+    if (!(event.key in MOVES) || opened !== kernel) return;
+    const [right, down] = MOVES[event.key];
+    event.preventDefault(); // the key would scroll the page
+    go(spot[0] + down, spot[1] + right);
   });
   return button;
 }
 
-// Of the places with ink under the kernel, the one with the largest sum.
-function strongest(kernel) {
-  const {view, images, weights: {kernels, biases}} = shown, weights = kernels[kernel].flat();
-  const sums = range(784).map(n => {
-    const {pixels, total} = convolve(images[view], weights, biases[kernel], [Math.floor(n / 28), n % 28]);
-    return pixels.some(pixel => pixel > 0) ? total : -Infinity;
+// Return the row and column with the largest sum, among the places where the kernel meets ink.
+function strongest() {
+  const sums = PIXELS.map((n) => {
+    const {pixels, total} = convolve(Math.floor(n / 28), n % 28);
+    return pixels.some(Boolean) ? total : -Infinity;
   });
-  const best = sums.indexOf(Math.max(...sums));
-  return {row: Math.floor(best / 28), column: best % 28};
+  return [Math.floor(placeOfMost(sums) / 28), placeOfMost(sums) % 28];
 }
 
-function spotUnder(event, canvas) {
-  const box = canvas.getBoundingClientRect();
-  const share = {row: (event.clientY - box.top) / box.height, column: (event.clientX - box.left) / box.width};
-  return {row: Math.floor(28 * share.row), column: Math.floor(28 * share.column)};
-}
-
-function within({row, column}) {
-  const clamp = value => Math.min(Math.max(value, 0), 27);
-  return {row: clamp(row), column: clamp(column)};
-}
-
-function go(spot) {
-  place = within(spot);
+function go(row, column) {
+  spot = [row, column].map((count) => Math.min(Math.max(count, 0), 27));
   showSum();
+}
+
+function pointAt(event) {
+  const {top, left, width, height} = event.currentTarget.getBoundingClientRect();
+  const [down, right] = [(event.clientY - top) / height, (event.clientX - left) / width];
+  go(Math.floor(28 * down), Math.floor(28 * right));
 }
 
 // ---------------------------------------------------------------- the sum behind a number of a feature map
 
-// The 25 pixels under a kernel, null beside the picture, and what comes of them.
-function convolve(image, weights, bias, [row, column]) {
-  const pixels = range(25).map(n => {
-    const [y, x] = [row + Math.floor(n / 5) - 2, column + n % 5 - 2];
-    return y < 0 || y > 27 || x < 0 || x > 27 ? null : image[28 * y + x];
+// Return the 25 pixels under the opened kernel (null outside the paper), and the sums of them.
+function convolve(row, column) {
+  const {view, images, weights} = shown;
+  const pixels = range(25).map((n) => {
+    const [y, x] = [row + Math.floor(n / 5) - 2, column + (n % 5) - 2];
+    return y < 0 || y > 27 || x < 0 || x > 27 ? null : images[view][28 * y + x];
   });
-  const products = pixels.map((pixel, n) => pixel * weights[n]);
-  return {pixels, products, total: sum(products) + bias};
+  const products = pixels.map((pixel, n) => pixel * weights.kernels[opened][n]);
+  const together = sum(products);
+  return {pixels, products, together, total: together + weights.biases[opened]};
 }
 
-// Close the sum, and tell whether one was to be seen.
+// Close the sum, and return whether one was visible.
 export function closeSum() {
-  const box = document.querySelector(".sum");
-  if (!box?.getClientRects().length) return false;
-  // While it is still open, for its focus opens what is closed.
-  if (box.contains(document.activeElement)) document.querySelectorAll("#conv .kernel")[opened].focus();
+  if (opened === null || !shown || element("conv").hidden || !element("look").open) return false;
+  const button = document.querySelectorAll(".kernel")[opened];
+  if (sumBox.contains(document.activeElement)) button.focus();
   opened = null;
-  showConvolution(shown);
+  showKernels(shown);
   return true;
 }
 
 function showSum() {
-  let box = document.querySelector(".sum");
-  if (opened === null) return box?.remove();
-  box ??= makeSum();
-  const button = document.querySelectorAll("#conv .kernel")[opened];
-  if (button.nextElementSibling !== box) button.after(box);  // the grid closes the gap before it
+  sumBox.hidden = opened === null;
+  if (opened === null) return;
+  const {view, images, answers, weights} = shown;
+  const [row, column] = spot;
+  const {pixels, products, together, total} = convolve(row, column);
+  const [maps, bias] = [answers[view].conv, weights.biases[opened]];
+  const [mostWeight, mostInMaps] = [largest(weights.kernels), largest(maps)];
+  showNumbers("pixels", pixels, 1);
+  showNumbers("weights", weights.kernels[opened], mostWeight);
+  showNumbers("products", products, mostWeight);
+  showValues(sumBox, {products: together, bias, total, relu: Math.max(0, total)});
 
-  const {view, images, answers, weights: {kernels, biases}} = shown, most = largest(kernels.flat(2));
-  const weights = kernels[opened].flat(), bias = biases[opened], {row, column} = place;
-  const at = spot => convolve(images[view], weights, bias, spot);
-  const {pixels, products, total} = at([row, column]);
-  const [shownBias, ...shownProducts] = roundTogether(bias, products);
-  showNumbers(box, "pixels", pixels, 1);
-  showNumbers(box, "weights", weights, most);
-  showNumbers(box, "products", shownProducts, most);
+  const [down, right] = [row % 2, column % 2]; // the position in its block of 2x2 places
+  const four = [0, 1].flatMap((y) =>
+    [0, 1].map((x) => convolve(row - down + y, column - right + x)),
+  );
+  const activations = four.map(({total}) => Math.max(0, total));
+  const kept = placeOfMost(activations);
+  const cells = showNumbers("pooling", activations, mostInMaps);
+  cells[kept].classList.add("kept");
+  cells[2 * down + right].classList.add("here");
 
-  const together = sum(shownProducts), relu = Math.max(0, total);
-  showLines(box.querySelector("dl"), [
-    ["products", text("sum-of-products"), together],
-    ["bias", `+ ${text("sum-bias")}`, shownBias],
-    ["total", `= ${text("sum-sum")}`, together + shownBias],
-    ["relu", text(total > 0 ? "sum-relu-keeps" : "sum-relu-cuts"), relu],
-  ]);
-  const activation = spot => Math.max(0, at(spot).total), {scale} = answers[view].conv;
-  const pooled = showPooling(box, fours([row - row % 2, column - column % 2]), activation, scale);
+  const place = {row: row + 1, column: column + 1};
+  sumBox.querySelector(".place").textContent = text("sum-place", place);
+  const [picture, map, pooled] = sumBox.querySelectorAll(".map");
+  paint(picture.firstChild, images[view], 1, "--ink");
+  paint(map.firstChild, maps[opened], mostInMaps);
+  paint(pooled.firstChild, pool(maps[opened]), mostInMaps);
+  frame(picture, (row - 2) / 5, (column - 2) / 5, 5 / 28);
+  frame(map, row, column, 1 / 28);
+  frame(pooled, Math.floor(row / 2), Math.floor(column / 2), 1 / 14);
+  const button = document.querySelectorAll(".kernel")[opened];
+  if (button.nextSibling !== sumBox) button.after(sumBox); // the grid fills the gap before the box
+}
 
-  const spot = {row: row + 1, column: column + 1}, three = value => number(value, 3);
-  box.querySelector(".place").textContent = text("sum-place", spot);
-  box.querySelector("[aria-live]").textContent = text("sum-spoken", {
-    ...spot, products: three(together), bias: three(shownBias), sum: three(together + shownBias), relu: three(relu),
-    pooled: three(pooled),
+function showNumbers(name, values, most) {
+  const cells = values.map((value) => {
+    const className = value === null ? "outside" : value < 0 ? "minus" : "plus";
+    const cell = make("span", {className, textContent: value === null ? "0" : number(value, 3)});
+    cell.style.setProperty("--strength", Math.min(1, Math.abs(value) / most));
+    return cell;
   });
-  showMaps(box, images[view]);
+  sumBox.querySelector(`[data-numbers=${name}]`).replaceChildren(...cells);
+  return cells;
 }
 
-function makeSum() {
-  const box = element("sum").content.cloneNode(true).firstElementChild;
-  for (const part of box.querySelectorAll("[data-text]")) part.textContent = text(part.dataset.text);
-  for (const canvas of box.querySelectorAll("canvas")) {
-    const point = event => go(spotUnder(event, canvas));
-    for (const type of ["pointermove", "pointerdown"]) canvas.addEventListener(type, point);
-    canvas.addEventListener("mousedown", event => event.preventDefault());  // the kernel keeps the focus, for the arrow keys
-  }
-  box.querySelector("button").addEventListener("click", closeSum);
-  return box;
-}
-
-function showPooling(box, spots, value, scale) {
-  const values = spots.map(value), kept = Math.max(...values);
-  const here = spots.findIndex(([row, column]) => row === place.row && column === place.column);
-  showNumbers(box, "pooling", values, scale);
-  const cells = box.querySelectorAll("[data-numbers=pooling] span");
-  cells[values.indexOf(kept)].classList.add("kept");
-  cells[here].classList.add("here");
-  box.querySelector(".result figcaption").textContent = text("sum-pooling", {value: number(kept, 3)});
-  return kept;
-}
-
-function showNumbers(parent, name, values, scale) {
-  const box = parent.querySelector(`[data-numbers=${name}]`);
-  if (box.children.length !== values.length) box.replaceChildren(...values.map(() => make("span")));
-  values.forEach((value, place) => {
-    const cell = box.children[place];
-    cell.textContent = value === null ? "0" : number(value, 3);
-    cell.className = value === null ? "beside-picture" : value < 0 ? "minus" : "plus";
-    cell.style.setProperty("--strength", Math.min(1, Math.abs(value) / (scale || 1)));
-  });
-}
-
-// Show a sum line by line: [[name, what, number], ..].
-function showLines(list, lines) {
-  list.replaceChildren(...lines.map(([name, term, value]) => {
-    const line = make("div", {}, make("dt", {textContent: term}), make("dd", {textContent: number(value, 3)}));
-    line.dataset.sum = name;
-    return line;
-  }));
-}
-
-function showMaps(box, image) {
-  const canvases = box.querySelectorAll("canvas"), frames = box.querySelectorAll(".map i");
-  const [, map, pooled] = document.querySelectorAll("#conv .kernel")[opened].querySelectorAll("canvas");
-  paint(canvases[0], image, "--ink");
-  [map, pooled].forEach((source, which) => {
-    const context = canvases[which + 1].getContext("2d");
-    context.clearRect(0, 0, 28, 28);
-    context.drawImage(source, 0, 0);
-  });
-  const {row, column} = place;
-  frame(frames[0], row - 2, column - 2, 5, 28);
-  frame(frames[1], row, column, 1, 28);
-  frame(frames[2], Math.floor(row / 2), Math.floor(column / 2), 1, 14);
-}
-
-function frame(box, row, column, size, of) {
-  const share = places => `${100 * places / of}%`;
-  Object.assign(box.style, {top: share(row), left: share(column), width: share(size), height: share(size)});
+function frame(map, row, column, size) {
+  const [top, left, side] = [row, column, 1].map((count) => `${100 * count * size}%`);
+  Object.assign(map.querySelector("i").style, {top, left, width: side, height: side});
 }
 
 // ---------------------------------------------------------------- the neurons
 
-// Whether nothing that one draws comes through a layer: no kernel answers to either picture, or no neuron to anything.
+// Return whether a layer is 0 for every drawing, judging by both pictures and the training digits.
 function isDead({answers, weights: {dead}}) {
-  const silent = layer => answers.every(answer => bytes(answer[layer].bytes).every(value => value === 0));
-  return silent("conv") || silent("hidden") && (dead?.length ?? Infinity) >= answers[0].hidden.shape[0];
+  const isSilent = (layer) => !answers.some((answer) => answer[layer].flat().some(Boolean));
+  const allDead = !dead || dead.length === answers[0].hidden.length;
+  return isSilent("conv") || (isSilent("hidden") && allDead);
 }
 
-function showNeurons({answers, view, run, weights: {dead, tried}}) {
-  const {bytes: base64, scale, shape: [neurons]} = answers[view].hidden;
-  const values = bytes(base64), isDead = new Set(dead ?? []);
-  const canvas = document.querySelector("#neurons canvas"), context = canvas.getContext("2d");
-  const columns = Math.ceil(Math.sqrt(neurons)), size = canvas.width / columns, radius = Math.min(.42 * size, 40);
-  const [plus, line, soft] = ["--plus", "--line", "--soft"].map(name => `rgb(${colour(name)})`);
+function showNeurons({answers, view, weights: {dead, tried}}) {
+  const {conv, hidden} = answers[view];
+  paintNeurons(hidden, new Set(dead));
+  const [active, strongest] = [hidden.filter(Boolean).length, placeOfMost(hidden)];
+  const counts = {neurons: hidden.length, inputs: 196 * conv.length, active, tried};
+  Object.assign(counts, {
+    silent: hidden.length - active,
+    dead: dead?.length,
+    neuron: strongest + 1,
+  });
+  const words = Object.entries(counts).map(([name, count]) => [name, number(count ?? 0)]);
+  const values = {...Object.fromEntries(words), value: number(hidden[strongest], 2)};
+  const keys = ["hidden-says"];
+  if (active) keys.push("hidden-strongest");
+  if (dead?.length) keys.push("hidden-dead");
+  const sentences = keys.map((key) => text(key, values));
+  element("neurons-say").textContent = sentences.join(text("space"));
+}
+
+function paintNeurons(values, dead) {
+  const canvas = document.querySelector("#neurons canvas");
+  const context = canvas.getContext("2d");
+  const columns = Math.ceil(Math.sqrt(values.length));
+  const [size, most] = [canvas.width / columns, largest(values)];
+  const [plus, line, soft] = ["--plus", "--line", "--soft"].map((name) => `rgb(${colour(name)})`);
   canvas.style.setProperty("--columns", columns);
   context.clearRect(0, 0, canvas.width, canvas.height);
+  Object.assign(context, {textAlign: "center", textBaseline: "middle", font: `${size}px serif`});
   values.forEach((value, neuron) => {
-    const [x, y] = [(neuron % columns + .5) * size, (Math.floor(neuron / columns) + .5) * size];
-    const silent = value === 0, reach = silent ? .5 * radius : radius;
-    context.globalAlpha = silent ? 1 : .15 + .85 * value / 255;
-    context.fillStyle = silent ? line : plus;
+    const [row, column] = [Math.floor(neuron / columns), neuron % columns];
+    const [x, y] = [(column + 0.5) * size, (row + 0.5) * size];
+    const isMarked = value === 0 && dead.has(neuron);
+    const radius = Math.min(0.42 * size, 40) * (value ? 1 : 0.5);
+    context.globalAlpha = value ? 0.15 + (0.85 * value) / most : 1;
+    context.fillStyle = value ? plus : isMarked ? soft : line;
     context.beginPath();
-    if (silent && isDead.has(neuron)) {
-      context.globalAlpha = 1;
-      context.strokeStyle = soft;
-      context.lineWidth = Math.max(1, radius / 6);
-      for (const side of [-1, 1]) {
-        context.moveTo(x - reach, y - side * reach);
-        context.lineTo(x + reach, y + side * reach);
-      }
-      context.stroke();
-    } else {
-      context.arc(x, y, reach, 0, 2 * Math.PI);
-      context.fill();
-    }
+    if (isMarked) context.fillText("×", x, y);
+    else context.arc(x, y, radius, 0, 2 * Math.PI);
+    context.fill();
   });
-
-  const active = values.filter(value => value > 0).length, most = Math.max(...values);
-  const facts = {active: number(active), neurons: number(neurons), silent: number(neurons - active)};
-  canvas.ariaLabel = [
-    text("hidden-says", facts),
-    most ? text("hidden-strongest", {neuron: number(values.indexOf(most) + 1), value: number(scale, 2)}) : "",
-    isDead.size ? text("hidden-dead", {dead: number(isDead.size), tried: number(tried)}) : "",
-  ].filter(Boolean).join(text("space"));
-  document.querySelector("#neurons .says").textContent = canvas.ariaLabel;
-  document.querySelector("#neurons .soft").textContent =
-    text("hidden-why", {inputs: number(196 * answers[view].conv.shape[2])});
-  document.querySelector("#neurons .edge").textContent = liesInTheMiddle(run) ? text("hidden-edge") : "";
 }
 
-// ---------------------------------------------------------------- softmax regression: every pixel votes
-
-let wondered = null;  // the digit that the reader picked, or null
+// ---------------------------------------------------------------- softmax regression's votes, and the logits
 
 function showVotes({answers, view, images, weights}) {
-  const {logits} = answers[view], answer = logits.indexOf(Math.max(...logits));
-  const matrix = new Float32Array(bytes(weights.weights).buffer), most = largest(matrix);
-  const second = logits.indexOf(Math.max(...logits.filter((_, digit) => digit !== answer)));
-  const centred = answers[1].logits.indexOf(Math.max(...answers[1].logits));
-  const other = [wondered, centred, second].find(digit => digit !== null && digit !== answer);
-  const box = document.querySelector("#votes .ballots");
-  if (!box.children.length) box.append(makeBallot(), makeBallot());
+  const {logits} = answers[view];
+  const most = largest(weights.weights);
+  const answer = placeOfMost(logits);
+  const second = placeOfMost(logits.map((logit, digit) => (digit === answer ? -Infinity : logit)));
+  const candidates = [picked, placeOfMost(answers[1].logits), second];
+  const other = candidates.find((digit) => digit !== null && digit !== answer);
   [answer, other].forEach((digit, which) => {
-    const ballot = box.children[which], column = range(784).map(pixel => matrix[10 * pixel + digit]);
-    ballot.querySelector("h3").textContent = text(which ? "votes-other" : "votes-answer", {digit});
-    showBallot(ballot, digit, column, images[view], weights.biases[digit], most);
+    const [template, bias] = [weights.weights[digit], weights.biases[digit]];
+    const votes = template.map((weight, pixel) => weight * images[view][pixel]);
+    const plus = sum(votes.filter((vote) => vote > 0));
+    const minus = sum(votes.filter((vote) => vote < 0));
+    const ballot = ballots.children[which];
+    const title = text(which ? "votes-other" : "votes-answer", {digit});
+    ballot.querySelector("h3").textContent = title;
+    ballot.querySelectorAll("canvas").forEach((canvas, n) => {
+      paint(canvas, [template, votes][n], most);
+    });
+    showValues(ballot, {for: plus, against: minus, bias, logit: plus + minus + bias});
   });
-  choices(document.querySelector("#votes .pick"), DIGITS, other, digit => { wondered = digit; showVotes(shown); });
-  showScales(document.querySelector("#votes .scales"), [[text("scale-weights"), -most, most]]);
+  element("pick").querySelectorAll("input")[other].checked = true;
+  showValues(document.querySelector("#votes .scale"), {low: -most, high: most}, 2);
 }
-
-function makeBallot() {
-  const maps = ["votes-weights", "votes-map"].map(name => {
-    const caption = make("figcaption", {textContent: text(name)});
-    caption.dataset.text = name;
-    const canvas = make("canvas", {width: 28, height: 28, role: "img"});
-    return make("figure", {}, make("div", {className: "map"}, canvas), caption);
-  });
-  return make("div", {className: "ballot"}, make("h3"), make("div", {className: "maps"}, ...maps), make("dl"));
-}
-
-function showBallot(ballot, digit, column, image, bias, most) {
-  const votes = column.map((weight, pixel) => weight * image[pixel]);
-  const parts = [sum(votes.filter(vote => vote > 0)), sum(votes.filter(vote => vote < 0))];
-  const [rounded, plus, minus] = roundTogether(bias, parts);
-  const [template, map] = ballot.querySelectorAll("canvas");
-  paint(template, column.map(weight => weight / most));
-  paint(map, votes.map(vote => vote / most));
-  template.ariaLabel = text("votes-weights");
-  map.ariaLabel = text("votes-picture", {digit, plus: number(plus, 3), minus: number(minus, 3)});
-  showLines(ballot.querySelector("dl"), [
-    ["for", text("votes-for"), plus],
-    ["against", `+ ${text("votes-against")}`, minus],
-    ["bias", `+ ${text("sum-bias")}`, rounded],
-    ["logit", `= ${text("logit")}`, plus + minus + rounded],
-  ]);
-}
-
-// ---------------------------------------------------------------- the logits
 
 function showLogits({answers, view}) {
-  const {logits} = answers[view], most = Math.max(...logits), scale = largest(logits);
-  const powers = logits.map(logit => Math.exp(logit - most)), shares = powers.map(power => power / sum(powers));
-  const head = make("tr", {}, ...["digit", "", "logit", "softmax-share"].map(name =>
-    make("th", {scope: "col", textContent: name && text(name)})));
+  const {logits} = answers[view];
+  const answer = placeOfMost(logits);
+  const powers = logits.map((logit) => Math.exp(logit - logits[answer]));
   const rows = logits.map((logit, digit) => {
     const bar = make("i", {className: logit < 0 ? "minus" : "plus"});
-    bar.style.setProperty("--length", `${50 * Math.abs(logit) / scale}%`);
-    const row = make("tr", {className: digit === logits.indexOf(most) ? "wins" : ""},
-      make("th", {scope: "row", textContent: digit}), make("td", {className: "bar"}, bar),
-      make("td", {textContent: number(logit, 2)}), make("td", {textContent: percent(shares[digit], 1)}));
-    row.dataset.digit = digit;
-    return row;
+    bar.style.setProperty("--length", `${(50 * Math.abs(logit)) / largest(logits)}%`);
+    const words = [number(logit, 2), percent(powers[digit] / sum(powers), 1)];
+    const cells = [
+      make("td", {className: "bar"}, bar),
+      ...words.map((word) => make("td", {}, word)),
+    ];
+    const name = make("th", {scope: "row"}, digit);
+    return make("tr", {className: digit === answer ? "wins" : ""}, name, ...cells);
   });
-  document.querySelector("#logits table").replaceChildren(make("thead", {}, head), make("tbody", {}, ...rows));
+  document.querySelector("#logits tbody").replaceChildren(...rows);
 }
 
-// ---------------------------------------------------------------- all of it
+// ---------------------------------------------------------------- all parts
 
-// Show what the server's two answers (as drawn, centred) say, the layers for the chosen view; null for an empty paper.
-export function showInside(inside) {
+// Show the server's answers about both views, and the layers for one of them; null for an empty
+// paper. Without an argument, show the last answers again, in the language that is chosen now.
+export function showInside(inside = shown) {
   shown = inside;
   element("inside-empty").hidden = Boolean(inside);
   element("layers").hidden = !inside;
   if (!inside) return;
-  const {network, conv} = inside.answers[inside.view], softmax = network === "softmax";
-  element("conv").hidden = element("neurons").hidden = !conv;
-  element("votes").hidden = !softmax;
-  element("dead").textContent = conv && isDead(inside) ? text("dead") : conv || softmax ? "" : text("other-layers");
+  const {answers, view, weights, run} = inside;
+  const hasLayers = Boolean(answers[view].hidden && weights.kernels);
+  const hasVotes = Boolean(weights.weights);
+  element("conv").hidden = element("neurons").hidden = !hasLayers;
+  element("votes").hidden = !hasVotes;
+  for (const words of document.querySelectorAll(".middle")) words.hidden = !liesInTheMiddle(run);
+  const warning = hasLayers ? isDead(inside) && "dead" : !hasVotes && "other-layers";
+  element("dead").textContent = warning ? text(warning) : "";
   showSimilar(inside);
-  if (conv) {
-    showConvolution(inside);
+  if (hasLayers) {
+    showKernels(inside);
     showNeurons(inside);
   }
-  if (softmax) showVotes(inside);
+  if (hasVotes) showVotes(inside);
   showLogits(inside);
+}
+
+ballots.append(ballots.firstElementChild.cloneNode(true));
+for (const value of DIGITS) {
+  const input = make("input", {type: "radio", name: "pick", value});
+  element("pick").append(make("label", {}, input, make("span", {textContent: value})));
+}
+element("pick").addEventListener("change", (event) => {
+  picked = Number(event.target.value);
+  showVotes(shown);
+});
+sumBox.querySelector("button").addEventListener("click", closeSum);
+for (const canvas of sumBox.querySelectorAll("canvas")) {
+  for (const type of ["pointermove", "pointerdown"]) canvas.addEventListener(type, pointAt);
+  canvas.addEventListener("mousedown", (event) => event.preventDefault()); // the kernel keeps the focus
 }

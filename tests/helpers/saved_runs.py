@@ -1,19 +1,19 @@
 """Runs as mnist.py saves them, with weights of the test's choice; and what NumPy makes of them."""
 
-import json
-
-from support.tensorflow1 import tf
-
 import numpy as np
 
 from helpers import numpy_layers
+from support.saved import Record
+from support.tensorflow1 import tf
 
+LEFT, RIGHT, WIDE = "lr=0.001,epochs=100", "lr=0.001,epochs=100,softmax", "deeper/kernels=7"
 RECORD = {
-    "status": "finished",
     "learning_rate": 0.001,
     "epochs": 100,
     "batch_size": 100,
     "data": "MNIST",
+    "started": 1e9,
+    "status": "finished",
     "accuracy": 0.9,
     "loss": 0.3,
     "images": 10_000,
@@ -41,20 +41,40 @@ def save(folder, step, weights, **record):
     folder.mkdir(parents=True, exist_ok=True)
     older = list(folder.glob("model.ckpt-*"))
     with tf.Graph().as_default(), tf.Session() as session:
-        names, values = zip(*weights.items(), strict=True)
-        prefix = str(folder / f"model.ckpt-{step}")
-        whole = [""] * len(names)
-        session.run(
-            tf.raw_ops.SaveV2(
-                prefix=prefix, tensor_names=names, shape_and_slices=whole, tensors=values
-            )
+        saving = tf.raw_ops.SaveV2(
+            prefix=str(folder / f"model.ckpt-{step}"),
+            tensor_names=list(weights),
+            shape_and_slices=[""] * len(weights),
+            tensors=list(weights.values()),
         )
-    network = "softmax" if "fc/Weights" in weights else "convolutional"
-    record = RECORD | {"network": network, "step": step, "started": 1e9} | record
-    (folder / "run.json").write_text(json.dumps(record))
+        session.run(saving)
+    facts = {"name": folder.name, "network": "softmax", "step": step}
+    if "conv/Weights" in weights:
+        facts |= {"network": "convolutional", "kernels": weights["conv/Weights"].shape[3]}
+    if "fc1/Weights" in weights:
+        facts["neurons"] = weights["fc1/Weights"].shape[1]
+    Record(**(RECORD | facts | record)).write(folder)
     for path in older:
         if path.name.split(".")[1] != f"ckpt-{step}":
             path.unlink()
+
+
+def save_three(logdir, **record):
+    """Save LEFT and RIGHT, with which the page starts, and WIDE, which is older; their weights."""
+    weights = {
+        LEFT: random_weights(1),
+        RIGHT: random_weights(2, "softmax"),
+        WIDE: random_weights(3, kernels=7, neurons=21),
+    }
+    for age, (run, values) in enumerate(weights.items()):
+        save(logdir / run, 100, values, started=1e9 - age, **record)
+    return weights
+
+
+def damage(folder):
+    """Cut off most of the checkpoint's data."""
+    [data_file] = folder.glob("*.data-*")
+    data_file.write_bytes(data_file.read_bytes()[:100])
 
 
 def forward(weights, images):
@@ -66,6 +86,11 @@ def forward(weights, images):
 
 
 def softmax(logits):
-    """Make probabilities of logits, (n, 10)."""
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
+    """Make probabilities of logits, (10,) or (n, 10)."""
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+def probabilities(weights, image):
+    """Compute the ten probabilities for one image."""
+    return softmax(forward(weights, np.array([image]))["logits"])[0]

@@ -1,0 +1,203 @@
+"""The page's server: its routes and their answers. README lists them."""
+
+import contextlib
+import json
+import mimetypes
+import re
+from pathlib import Path
+
+import flask
+import numpy as np
+from werkzeug.exceptions import HTTPException
+
+from page.digits import USUAL, TrainingDigits
+from page.networks import Refusal, TrainedNetwork, TrainedRuns, newest
+from page.pictures import PAPER, Strokes, as_drawn, centred
+from support.saved import Record
+from support.settings import KINDS
+
+# For each code of a refusal: the HTTP status, and the sentence in each language of the page.
+REFUSALS = json.loads(Path(__file__).with_name("refusals.json").read_text(encoding="utf-8"))
+HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+SHOWN = ["name", "network", "step", "epochs", "learning_rate", "batch_size", "kernels", "neurons"]
+SHOWN += ["data", "started", "status", "accuracy", "images"]
+
+
+def make_app(runs: TrainedRuns, digits: TrainingDigits, own_names: set[str]) -> flask.Flask:
+    """Make the web application; own_names: the host names of this server."""
+    # On Windows, Python reads these types from the system, which may say "text/plain".
+    mimetypes.add_type("text/javascript", ".js")
+    mimetypes.add_type("text/css", ".css")
+    app = flask.Flask(__name__)
+    app.config["MAX_CONTENT_LENGTH"] = 64 * 1024
+
+    @app.before_request
+    def refuse_other_sites():
+        # The name of another site may be made to point to this machine, but an IP address cannot.
+        host = flask.request.headers.get("Host", "").lower()
+        name = re.sub(r":\d*$", "", host)
+        is_address = re.fullmatch(r"[\d.]+|\[[\da-f:.]+\]", name)
+        listens_at_all = {"0.0.0.0", "[::]"} & own_names
+        if name not in own_names and not (is_address and listens_at_all):
+            raise Refusal("other-host")
+        origins = [f"http://{host}", f"https://{host}"]
+        if flask.request.headers.get("Origin", origins[0]).lower() not in origins:
+            raise Refusal("other-site")
+
+    @app.after_request
+    def restrict_page(response):
+        response.headers.update(HEADERS)
+        return response
+
+    @app.errorhandler(Refusal)
+    def refuse(refusal):
+        return describe(refusal), REFUSALS[refusal.code]["status"]
+
+    @app.errorhandler(HTTPException)
+    def refuse_as_json(error):
+        code = error.name.lower().replace(" ", "-")
+        if code in REFUSALS:
+            return describe(Refusal(code)), error.code
+        return {"error": error.description, "chinese": error.description, "code": code}, error.code
+
+    @app.get("/")
+    def page():
+        return app.send_static_file("index.html")
+
+    @app.get("/api/runs")
+    def list_runs():
+        records = runs.list()
+        shown = [{key: getattr(record, key) for key in SHOWN} for record in records]
+        return {"runs": shown, "start": [newest(records, network) for network in KINDS]}
+
+    @app.post("/api/evaluate")
+    def evaluate():
+        image, name = read_question()
+        network = runs.get(newest(runs.list(), "convolutional") if name is None else name)
+        [probabilities] = network.probabilities(image).tolist()
+        record = network.record
+        return {"run": record.name, "step": record.step, "probabilities": probabilities}
+
+    @app.post("/api/drawing")
+    def evaluate_drawing():
+        strokes, names = read_drawing()
+        networks = [None if name is None else runs.get(name) for name in names]
+        pictures = np.stack([as_drawn(strokes), centred(strokes)]).reshape(2, 784)
+        images = (pictures / 255).astype(np.float32)
+        asked = [each.probabilities(images).tolist() if each else [None] * 2 for each in networks]
+        return {
+            "as-drawn": {"picture": pictures[0].tolist(), "answers": [both[0] for both in asked]},
+            "centred": {"picture": pictures[1].tolist(), "answers": [both[1] for both in asked]},
+            "runs": [which(each.record) if each else None for each in networks],
+        }
+
+    @app.post("/api/inside")
+    def look_inside():
+        image, name = read_question()
+        return answer_inside(image, runs.get(name), digits)
+
+    @app.get("/api/weights")
+    def weights():
+        return answer_weights(runs.get(flask.request.args.get("run")), digits)
+
+    return app
+
+
+def describe(refusal: Refusal) -> dict[str, str]:
+    """Return the answer for a refusal: its sentence in each language, and its code."""
+    sentences = REFUSALS[refusal.code]
+    english, chinese = (sentences[each].format(**vars(refusal)) for each in ["en", "zh-CN"])
+    return {"error": english, "chinese": chinese, "code": refusal.code}
+
+
+def read_json() -> dict:
+    """Return the object in the body of the request; {} if the body is JSON of another kind."""
+    try:
+        value = json.loads(flask.request.get_data())  # with any Content-Type
+    except (ValueError, RecursionError):
+        raise Refusal("not-json") from None
+    return value if isinstance(value, dict) else {}
+
+
+def read_question() -> tuple[np.ndarray, str | None]:
+    """Return the image in the request, float32 (1, 784), and the name of a run, or None."""
+    question = read_json()
+    image, name = question.get("image"), question.get("run")
+    if "image" not in question or not isinstance(name, str | None):
+        raise Refusal("not-a-question")
+    return read_numbers([image], 784, 1, "not-an-image").astype(np.float32), name
+
+
+def read_drawing() -> tuple[Strokes, list[str | None]]:
+    """Return the strokes of a drawing, and the names of two runs; a name may be None."""
+    question = read_json()
+    strokes, names = question.get("strokes"), question.get("runs")
+    if not isinstance(strokes, list) or not strokes:
+        raise Refusal("not-a-drawing")
+    strokes = [read_numbers(stroke, 2, PAPER, "not-a-drawing").tolist() for stroke in strokes]
+    if isinstance(names, list) and len(names) == 2:
+        if all(isinstance(name, str | None) for name in names):
+            return strokes, names
+    raise Refusal("not-two-runs")
+
+
+def read_numbers(rows: object, columns: int, highest: float, code: str) -> np.ndarray:
+    """Return rows of numbers from 0 to `highest` as an array, or raise Refusal with `code`."""
+    with contextlib.suppress(ValueError):  # the rows differ in length
+        numbers = np.array(rows)
+        fits = numbers.shape[1:] == (columns,) and numbers.dtype.kind in "iuf"
+        if fits and np.all((numbers >= 0) & (numbers <= highest)):  # NaN is refused as well
+            return numbers
+    raise Refusal(code)
+
+
+def which(record: Record) -> dict:
+    """Return which run answers: a run of the same name may have been deleted and trained again."""
+    return {"run": record.name, "started": record.started, "step": record.step}
+
+
+def answer_inside(image: np.ndarray, network: TrainedNetwork, digits: TrainingDigits) -> dict:
+    """Return what each layer computes for an image, and the training digits most like it."""
+    record = network.record
+    answer = which(record) | {"network": record.network}
+    for name, values in network.layers(image).items():
+        maps = values[0].reshape(-1, values.shape[-1]).T if name == "conv" else values[0]
+        answer[name] = rounded(maps)
+    answer |= {"similar": [], "similar_error": None, "usual": USUAL.get(record.data or "")}
+    try:
+        searched = digits.of(record)
+        places, likeness = searched.most_like(image[0])
+        labels, pictures = searched.labels[places].tolist(), searched.pictures(places).tolist()
+        for label, alike, picture in zip(labels, rounded(likeness), pictures, strict=True):
+            answer["similar"].append({"label": label, "likeness": alike, "picture": picture})
+    except Refusal as refusal:
+        answer["similar_error"] = describe(refusal)
+    return answer
+
+
+def answer_weights(network: TrainedNetwork, digits: TrainingDigits) -> dict:
+    """Return the weights that the page shows, without layers that differ from mnist.py's."""
+    answer = which(network.record) | {"network": network.record.network}
+    is_softmax = network.record.network == "softmax"
+    name, layer, inputs = ("weights", "fc", 784) if is_softmax else ("kernels", "conv", 25)
+    values = network.weights.get(f"{layer}/Weights")
+    if values is not None and values[..., 0].size == inputs:
+        biases = network.weights.get(f"{layer}/Biases", np.zeros(values.shape[-1]))
+        answer |= {name: rounded(values.reshape(inputs, -1).T), "biases": rounded(biases)}
+    if is_softmax:
+        return answer
+    try:  # dead neurons are 0 for each of 500 training digits
+        images = (digits.of(network.record).pictures(slice(500)) / 255).astype(np.float32)
+        return answer | {"dead": network.dead_neurons(images), "tried": len(images)}
+    except Refusal:
+        return answer | {"dead": None, "tried": 0}
+
+
+def rounded(values: np.ndarray) -> list:
+    """Return an array as lists of numbers, with five decimals: the page shows three."""
+    return np.round(values.astype(np.float64), 5).tolist()

@@ -1,0 +1,374 @@
+"""The page's server over HTTP: what it answers, what it refuses, and to whom."""
+
+import json
+import os
+import re
+import shutil
+import socket
+
+import numpy as np
+import pytest
+
+import input_data
+import mnist
+from helpers import saved_runs, wait_for
+from helpers.draw_server import client_of
+from helpers.saved_runs import LEFT, RIGHT, WIDE, damage
+from helpers.small_mnist import NAMES, small_set, write
+from page import digits
+from page.networks import Refusal
+from page.pictures import PAPER
+from page.server import REFUSALS, describe
+from support.tensorflow1 import tf
+
+SEVEN = [[[90, 70], [190, 70], [130, 220]], [[100, 140], [180, 140]]]
+ZEROS = [0] * 784
+IMAGE = np.random.default_rng(0).random(784).round(3)
+
+
+@pytest.fixture(scope="session")
+def data(data_dir):
+    """What the runs learned from."""
+    fake = not os.environ.get("MNIST_DATA")
+    return input_data.read_data_sets(data_dir, fake, dtype="uint8", validation_size=0)
+
+
+@pytest.fixture(scope="session")
+def steady_logdir(tmp_path_factory):
+    return tmp_path_factory.mktemp("steady") / "runs"
+
+
+@pytest.fixture(scope="session")
+def weights(steady_logdir, data, data_dir):
+    """The weights of each run in `steady_logdir`."""
+    return saved_runs.save_three(steady_logdir, data=data.train.name, data_dir=data_dir)
+
+
+@pytest.fixture(scope="session")
+def steady(steady_logdir, weights):
+    """A client of runs that nobody changes, whose networks are loaded once."""
+    return client_of(steady_logdir)
+
+
+@pytest.fixture
+def logdir(steady_logdir, weights, tmp_path):
+    """The same runs, to be changed."""
+    return shutil.copytree(steady_logdir, tmp_path / "runs")
+
+
+def post(client, path, value):
+    answer = client.post(path, data=json.dumps(value))
+    assert answer.status_code == 200, answer.json
+    return answer.json
+
+
+def refused(answer, code):
+    """Whether a request was refused so, in the form that every refusal has."""
+    assert answer.content_type == "application/json"
+    assert set(answer.json) == {"error", "chinese", "code"}
+    assert re.fullmatch(r"[A-Z\"][^\n{}]{10,200}\.", answer.json["error"]), answer.json
+    assert answer.status_code == REFUSALS[answer.json["code"]]["status"]
+    return answer.json["code"] == code
+
+
+# ---------------------------------------------------------------------------------- what it answers
+
+
+def test_the_runs_are_listed(steady, data):
+    answer = steady.get("/api/runs").json
+    assert answer["start"] == [LEFT, RIGHT]
+    assert [run["name"] for run in answer["runs"]] == [LEFT, RIGHT, WIDE]
+    assert answer["runs"][2] == {
+        "name": WIDE, "network": "convolutional", "step": 100, "epochs": 100,
+        "learning_rate": 0.001, "batch_size": 100, "kernels": 7, "neurons": 21,
+        "data": data.train.name, "started": 1e9 - 2, "status": "finished", "accuracy": 0.9,
+        "images": 10_000,
+    }  # fmt: skip
+
+
+def test_probabilities_are_the_networks_own(steady, weights):
+    for run in LEFT, RIGHT, WIDE:
+        answer = post(steady, "/api/evaluate", {"image": IMAGE.tolist(), "run": run})
+        assert (answer["run"], answer["step"]) == (run, 100)
+        expected = saved_runs.probabilities(weights[run], IMAGE)
+        np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-5)
+    for question in {"image": ZEROS}, {"image": ZEROS, "run": None}:
+        assert post(steady, "/api/evaluate", question)["run"] == LEFT
+
+
+def test_a_drawing_is_answered_in_both_views_by_the_runs_that_it_names(steady, weights):
+    for names in (LEFT, WIDE), (WIDE, RIGHT), (LEFT, LEFT), (None, RIGHT), (None, None):
+        answer = post(steady, "/api/drawing", {"strokes": SEVEN, "runs": names})
+        assert set(answer) == {"as-drawn", "centred", "runs"}
+        for name, run in zip(names, answer["runs"], strict=True):
+            age = list(weights).index(name) if name else None
+            assert run == (name and {"run": name, "started": 1e9 - age, "step": 100})
+        for view in ["as-drawn", "centred"]:
+            image = np.array(answer[view]["picture"]) / 255
+            for name, probabilities in zip(names, answer[view]["answers"], strict=True):
+                if name is None:
+                    assert probabilities is None
+                else:
+                    expected = saved_runs.probabilities(weights[name], image)
+                    np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("run", [LEFT, WIDE])
+def test_kernels_and_pixels_add_up_to_the_feature_maps(steady, weights, run):
+    answer = post(steady, "/api/inside", {"image": IMAGE.tolist(), "run": run})
+    learned = steady.get("/api/weights", query_string={"run": run}).json
+    layers = saved_runs.forward(weights[run], IMAGE[None])
+    np.testing.assert_allclose(answer["logits"], layers["logits"][0], rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(answer["hidden"], layers["hidden"][0], rtol=1e-3, atol=1e-3)
+    padded = np.pad(IMAGE.reshape(28, 28), 2)
+    parts = zip(answer["conv"], learned["kernels"], learned["biases"], strict=True)
+    for kernel, (values, pattern, bias) in enumerate(parts):
+        feature_map = np.array(values).reshape(28, 28)
+        np.testing.assert_allclose(feature_map, layers["conv"][0, :, :, kernel], atol=1e-3)
+        for row, column in (0, 0), (13, 5), (27, 27):
+            pixels = padded[row : row + 5, column : column + 5]
+            total = (pixels * np.reshape(pattern, (5, 5))).sum() + bias
+            assert feature_map[row, column] == pytest.approx(max(total, 0), abs=1e-3)
+
+
+def test_a_readers_own_layers_may_be_negative_or_named_otherwise(logdir, monkeypatch):
+    question = {"image": IMAGE.tolist(), "run": LEFT}
+    monkeypatch.setattr(mnist.tf.nn, "relu", lambda value, name="Relu": tf.tanh(value, name=name))
+    answer = post(client_of(logdir), "/api/inside", question)
+    assert min(answer["hidden"]) < 0 and min(map(min, answer["conv"])) < 0
+    monkeypatch.setattr(mnist.tf.nn, "relu", tf.tanh)
+    client = client_of(logdir)
+    assert not {"conv", "hidden"} & set(post(client, "/api/inside", question))
+    learned = client.get("/api/weights", query_string={"run": LEFT}).json
+    assert len(learned["kernels"]) == 3 and learned["dead"] is None
+
+
+# ------------------------------------------------------------------ the training digits most alike
+
+
+def inside_when_read(client, image, run=LEFT):
+    """What /api/inside answers as soon as the training digits have been read."""
+    question = {"image": [float(value) for value in image], "run": run}
+
+    def ask():
+        answer = post(client, "/api/inside", question)
+        is_reading = answer["similar_error"] and answer["similar_error"]["code"] == "reading"
+        return None if is_reading else answer
+
+    return wait_for(ask)
+
+
+def why_none(client):
+    answer = inside_when_read(client, np.ones(784))
+    assert answer["similar"] == [] and len(answer["logits"]) == 10
+    return answer["similar_error"]["code"]
+
+
+def test_similar_digits_are_those_of_a_search_through_all(steady, data, dice):
+    pixels = data.train.images.astype(np.float32)
+    lengths = np.linalg.norm(pixels, axis=1)
+    for shift in [0, 0, 4, 4, 12, 12]:
+        image = dice.choice(data.test.images).reshape(28, 28)
+        image = np.roll(image, shift, axis=1).ravel() / 255
+        answer = inside_when_read(steady, image)
+        assert answer["similar_error"] is None
+        likeness = pixels @ np.float32(image) / (lengths * np.linalg.norm(image))
+        best = np.sort(likeness)[:-7:-1]
+        assert [alike["likeness"] for alike in answer["similar"]] == pytest.approx(best, abs=6e-4)
+        for alike in answer["similar"]:
+            candidates = np.flatnonzero(np.abs(likeness - alike["likeness"]) < 6e-4)
+            same = (data.train.images[candidates] == np.array(alike["picture"])).all(axis=1)
+            assert alike["label"] in data.train.labels[candidates[same]]
+
+
+def test_what_is_usual_is_the_median_over_the_test_digits(steady, data, dice):
+    searched = digits.Digits(data.train.images, data.train.labels)
+    sample = dice.sample(list(np.float32(data.test.images)), 300)
+    median = np.median([searched.most_like(picture, 1)[1][0] for picture in sample])
+    answer = post(steady, "/api/inside", {"image": [1] * 784, "run": LEFT})
+    assert answer["usual"] == pytest.approx(median, abs=0.025)
+
+
+def test_digits_that_are_not_there_are_never_downloaded(logdir, weights, tmp_path, monkeypatch):
+    def no_network(*_, **__):
+        raise AssertionError("it asks the network")
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_network)
+    monkeypatch.setattr(socket.socket, "connect", no_network)
+    folder = tmp_path / "part of MNIST"
+    folder.mkdir()
+    for name in NAMES[:3]:
+        (folder / f"{name}.gz").write_bytes(b"x")
+    for record in [
+        {"data": "MNIST", "data_dir": str(folder)},
+        {"data": input_data.GENERATED, "data_dir": str(tmp_path / "none")},
+        {"data": "MNIST", "data_dir": None},
+        {"data": None, "data_dir": None},
+    ]:
+        saved_runs.save(logdir / LEFT, 100, weights[LEFT], **record)
+        client = client_of(logdir)
+        assert why_none(client) == "no-data"
+        learned = client.get("/api/weights", query_string={"run": LEFT}).json
+        assert learned["dead"] is None and learned["tried"] == 0
+    assert not (tmp_path / "none").exists()
+
+
+def test_digits_are_looked_for_in_the_given_folder_too(logdir, weights, data, data_dir):
+    saved_runs.save(logdir / LEFT, 100, weights[LEFT], data=data.train.name, data_dir="/not/here")
+    client = client_of(logdir, data_dir)
+    [first, *_] = inside_when_read(client, data.train.images[0] / 255)["similar"]
+    assert (first["label"], first["likeness"]) == (data.train.labels[0], 1)
+    learned = client.get("/api/weights", query_string={"run": LEFT}).json
+    assert learned["tried"] == 500 and learned["dead"] is not None
+
+
+def test_digits_of_other_files(logdir, weights, tmp_path):
+    """Those of a run are shown, but nothing is usual; and they do not pass for MNIST's."""
+    write(tmp_path, small_set(20, 10))
+    saved_runs.save(logdir / LEFT, 100, weights[LEFT], data="the files", data_dir=str(tmp_path))
+    answer = inside_when_read(client_of(logdir), np.ones(784))
+    assert len(answer["similar"]) == 6 and answer["usual"] is None
+    saved_runs.save(logdir / LEFT, 100, weights[LEFT], data="MNIST", data_dir=str(tmp_path))
+    assert why_none(client_of(logdir)) == "no-data"
+
+
+def test_malformed_files_and_a_blank_sheet_give_no_digits(logdir, steady, weights, tmp_path):
+    write(tmp_path, dict.fromkeys(NAMES, b"x"))
+    saved_runs.save(logdir / LEFT, 100, weights[LEFT], data="the files", data_dir=str(tmp_path))
+    client = client_of(logdir)
+    assert why_none(client) == "unreadable-data"
+    answer = inside_when_read(steady, ZEROS)
+    assert answer["similar"] == [] and answer["similar_error"]["code"] == "blank"
+
+
+# ----------------------------------------------------------------------------- what it refuses
+
+BAD_PIXELS = [None, "0", [0], {}, float("nan"), float("inf"), 10**400, 1.01, -0.01]
+BAD_IMAGES = [None, "0" * 784, 1, {}, [], [0] * 783, [0] * 785, [[0] * 28] * 28]
+BAD_STROKES = [None, [], [[]], 0, "x", [[0, 0]], [[[0]]], [[[0, 0, 0]]], [{}], [*SEVEN, []]]
+BAD_PLACES = [None, "0", [0], {}, float("nan"), float("inf"), 10**400, -1, 281]
+BAD_NAMES = [None, [], [LEFT], [LEFT] * 3, [LEFT, 1], [[], LEFT], LEFT, {}]
+
+
+@pytest.mark.parametrize("path, code, questions", [
+    ("/api/evaluate", "not-a-question", [[], "x", ZEROS, {}, {"run": LEFT}]),
+    ("/api/inside", "not-a-question", [{"image": ZEROS, "run": name} for name in (1, [], {})]),
+    ("/api/evaluate", "not-an-image", [{"image": image} for image in BAD_IMAGES]),
+    ("/api/inside", "not-an-image",
+     [{"image": [*ZEROS[1:], pixel], "run": LEFT} for pixel in BAD_PIXELS]),
+    ("/api/inside", "no-such-run", [{"image": ZEROS}, {"image": ZEROS, "run": "x"}]),
+    ("/api/drawing", "not-a-drawing", [[], {}, SEVEN]),
+    ("/api/drawing", "not-a-drawing",
+     [{"runs": [LEFT, None], "strokes": strokes} for strokes in BAD_STROKES]),
+    ("/api/drawing", "not-a-drawing",
+     [{"runs": [LEFT, None], "strokes": [[[place, 0.5]]]} for place in BAD_PLACES]),
+    ("/api/drawing", "not-two-runs", [{"strokes": SEVEN, "runs": names} for names in BAD_NAMES]),
+    ("/api/drawing", "no-such-run", [{"strokes": SEVEN, "runs": ["../x", None]}]),
+])  # fmt: skip
+def test_wrong_questions(steady, path, code, questions):
+    for question in questions:
+        assert refused(steady.post(path, data=json.dumps(question)), code), question
+
+
+@pytest.mark.parametrize("body", ["", "x", "[", b"\xff\xfe\xfa", "[" * 60_000, "9" * 5000])
+def test_what_is_not_json(steady, body):
+    assert refused(steady.post("/api/inside", data=body), "not-json")
+
+
+def test_other_paths_and_methods(steady):
+    for path in ["/nothing", "/api", "/api/paper", "/static/../server.py", "/static/x", "/page.js"]:
+        assert refused(steady.get(path), "not-found")
+    for path in ["/api/evaluate", "/api/drawing", "/api/inside"]:
+        assert refused(steady.get(path), "method-not-allowed")
+    for path in ["/", "/api/runs", "/api/weights", "/static/page.js"]:
+        assert refused(steady.post(path), "method-not-allowed")
+
+
+def test_up_to_64_kilobytes_are_read(steady):
+    body = json.dumps({"image": ZEROS}).ljust(64 * 1024)
+    assert steady.post("/api/evaluate", data=body).status_code == 200
+    assert refused(steady.post("/api/evaluate", data=body + " "), "request-entity-too-large")
+
+
+def test_a_run_that_cannot_be_loaded_or_is_gone(logdir):
+    client = client_of(logdir)
+    damage(logdir / LEFT)
+    shutil.rmtree(logdir / RIGHT)
+    for run, code in (LEFT, "damaged-run"), (RIGHT, "no-such-run"):
+        for path in "evaluate", "drawing", "inside":
+            question = {"image": ZEROS, "run": run, "strokes": SEVEN, "runs": [WIDE, run]}
+            assert refused(client.post(f"/api/{path}", json=question), code)
+        assert refused(client.get("/api/weights", query_string={"run": run}), code)
+    assert client.get("/api/runs").json["start"] == [WIDE, None]
+    shutil.rmtree(logdir)
+    assert client.get("/api/runs").json == {"runs": [], "start": [None, None]}
+    assert refused(client.post("/api/evaluate", json={"image": ZEROS}), "no-such-run")
+    assert refused(client.get("/api/weights"), "no-such-run")
+
+
+def test_every_refusal_has_its_status_and_names_its_run():
+    about_runs = {"damaged-run", "other-network", "overflow"}
+    about_runs |= {"busy-run", "no-data", "unreadable-data"}
+    for code, refusal in REFUSALS.items():
+        described = describe(Refusal(code, LEFT, "a reason"))
+        assert 400 <= refusal["status"] < 600
+        assert (LEFT in described["error"]) == (code in about_runs)
+        assert ("a reason" in described["error"]) == code.startswith("unreadable-")
+        assert re.search("[一-鿿]", described["chinese"])
+    assert str(PAPER) in REFUSALS["not-a-drawing"]["en"]
+
+
+def test_a_bug_is_answered_in_json(logdir):
+    def bug(*_):
+        raise AssertionError
+
+    client = client_of(logdir, build=bug)
+    client.application.testing = False
+    answer = client.post("/api/inside", json={"image": ZEROS, "run": LEFT})
+    assert refused(answer, "internal-server-error")
+
+
+# -------------------------------------------------------------------------------------- who may ask
+
+
+OWN_HOSTS = ["localhost", "LocalHost:1234", "localhost:"]
+ADDRESSES = ["10.0.0.1", "192.168.0.7:8000", "[fe80::1]", "[fe80::1]:8000", "127.0.0.1"]
+OTHER_HOSTS = ["evil.example", "localhost.evil.example", "localhost:80:80", "", "[::1",
+               "10.0.0.1.evil.example", "[fe80::1].evil.example"]  # fmt: skip
+OTHER_ORIGINS = ["http://evil.example", "null", "http://localhost:1", "http://localhost", "",
+                 "http://localhost:8000.evil.example", "ftp://localhost:8000"]  # fmt: skip
+
+
+@pytest.mark.parametrize("listens_at", ["127.0.0.1", "0.0.0.0"])
+def test_a_server_is_called_by_its_own_names_or_by_a_number(steady_logdir, weights, listens_at):
+    client = client_of(steady_logdir, names={"localhost", listens_at})
+    for host in [*OWN_HOSTS, *ADDRESSES, *OTHER_HOSTS]:
+        own = host in OWN_HOSTS or host.rpartition(":")[0] == listens_at or host == listens_at
+        allowed = own or (listens_at == "0.0.0.0" and host in ADDRESSES)
+        for path in "/", "/api/runs", "/nothing":
+            answer = client.get(path, environ_overrides={"HTTP_HOST": host})
+            assert allowed == (answer.status_code != 403)
+            assert allowed or refused(answer, "other-host")
+
+
+def test_pages_of_other_sites_are_refused(steady):
+    for own in ["http://localhost:8000", "https://localhost:8000", "HTTP://LOCALHOST:8000"]:
+        answer = steady.get("/api/runs", headers={"Host": "localhost:8000", "Origin": own})
+        assert answer.status_code == 200
+    for origin in OTHER_ORIGINS:
+        answer = steady.get("/api/runs", headers={"Host": "localhost:8000", "Origin": origin})
+        assert refused(answer, "other-site")
+        assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+@pytest.mark.parametrize("path, kind", [
+    ("/", "text/html"), ("/static/page.css", "text/css"), ("/static/page.js", "text/javascript"),
+])  # fmt: skip
+def test_the_page_comes_with_its_types_and_forbids_what_it_does_not_need(steady, path, kind):
+    answer = steady.get(path)
+    assert (answer.status_code, answer.content_type) == (200, f"{kind}; charset=utf-8")
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'self'" in policy and "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy and "http" not in policy
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Cache-Control"] == "no-store"
