@@ -246,7 +246,7 @@ def test_killed_at_twenty_moments(tmp_path, mirror, tensorboard, dice, often):
 def test_stopped_at_ten_moments(tmp_path, mirror, dice, often):
     """The first of them in the middle of the training, the others anywhere."""
     stopped_in_training = 0
-    for trial in range(often(4, 10)):
+    for trial in range(often(2, 10)):
         signals = dice.choices([signal.SIGINT, signal.SIGTERM], k=dice.choice([1, 2, 3]))
         data_dir = tmp_path / f"data{trial // 3}"
         run = Run(tmp_path / "runs", data_dir, [mirror] if trial // 3 % 2 else [], LONG)
