@@ -17,6 +17,20 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 from helpers import OFFLINE, PROJECT, browser, heed_signals, serve_tensorboard
 from support.terminal import Problem
 
+# Windows has no fork and no pseudo-terminals, which these tests need.
+FORKS = [
+    "draw",
+    "download",
+    "edits",
+    "faults",
+    "imports",
+    "mnist",
+    "page",
+    "tensorboard",
+    "terminal",
+]
+collect_ignore = [f"test_{name}.py" for name in FORKS] if os.name == "nt" else []
+
 
 def pytest_addoption(parser):
     parser.addoption("--seed", type=int, help="what the random tests begin with, to repeat a run")
