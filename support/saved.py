@@ -110,10 +110,11 @@ def ranking(folder: Path, own: Record) -> str | None:
         if record and record.status in ("finished", "stopped") and record.accuracy is not None:
             if (record.data, record.images) == (own.data, own.images):
                 ended.append((-record.accuracy, path != folder, path.name))
-    names = [name for *_, name in sorted(ended)]
+    ended.sort()
+    names = [name for *_, name in ended]
     if len(names) < 2 or folder.name not in names:  # without `with run`, a run has no end
         return None
-    lines = [f"{n:3}. {-run[0]:7.2%}  {run[2]}" for n, run in enumerate(sorted(ended), 1)]
+    lines = [f"{n:3}. {-run[0]:7.2%}  {run[2]}" for n, run in enumerate(ended, 1)]
     mine = names.index(folder.name)
     lines[mine] += "  <- this run"
     shown = lines[:5] if mine < 5 else [*lines[:4], lines[mine]]
