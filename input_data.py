@@ -13,11 +13,13 @@ seed gives the same batches, but not those of TensorFlow. `fake_data=True` gives
 program draws, not white images. Every file is checked.
 """
 
-import collections
+import argparse
+import dataclasses
 import functools
 import gzip
 import hashlib
 import math
+import numbers
 import os
 import struct
 import zlib
@@ -35,6 +37,7 @@ MIRRORS = [
     "https://ossci-datasets.s3.amazonaws.com/mnist/",  # PyTorch's
     "https://raw.githubusercontent.com/fgnt/mnist/master/",
 ]
+SOURCE_URL = MIRRORS[0]  # for old scripts
 
 # The files, and the SHA-256 of the unpacked content of each.
 OFFICIAL = {
@@ -45,9 +48,8 @@ OFFICIAL = {
 }
 
 GENERATED = "generated digits, not MNIST"  # the `name` of a DataSet of generated digits
-WAY_OUT = "move it to another folder, and MNIST's own is downloaded in its place"  # a wrong file
-
-Datasets = collections.namedtuple("Datasets", ["train", "validation", "test"])
+# What to do about a malformed file.
+WAY_OUT = "move it to another folder, and if a mirror can be reached, MNIST's own is downloaded"
 
 
 class DownloadError(OSError):
@@ -110,29 +112,63 @@ class DataSet:
 
         Each epoch contains every image once. A batch that reaches the end of an epoch continues in
         the next epoch. The order is random or, with `shuffle=False`, that of the files. `fake_data`
-        is ignored. Raises ValueError if `batch_size` is negative or there are no images.
+        is ignored. Raises ValueError if `batch_size` is not a whole number, 0 or more, or if there
+        are no images.
         """
-        n = self._num_examples
-        if batch_size < 0 or n == 0:
-            raise ValueError(f"next_batch cannot take {batch_size} images from a set of {n:,}")
-        # Only row numbers are shuffled: shuffling the images would copy 188 MB in every epoch.
-        if self._epochs_completed == self._index_in_epoch == 0:
-            self._order = self._new_order(shuffle)
-        rows = self._order[self._index_in_epoch :][:batch_size]
-        self._index_in_epoch += len(rows)
-        while len(rows) < batch_size:
-            self._epochs_completed += 1
-            self._order = self._new_order(shuffle)
-            more = self._order[: batch_size - len(rows)]
-            self._index_in_epoch = len(more)
-            rows = np.concatenate([rows, more])
+        rows = np.concatenate(list(self._take(batch_size, shuffle)))
         if "_images" in vars(self):  # the caller has seen `images`, and may have changed it
             return self._images[rows], self._labels[rows]
         return _convert(self._pixels[rows], self._dtype), self._labels[rows]
 
+    def skip(self, count: int) -> None:
+        """Skip `count` images, as if they had been returned in shuffled batches of any size.
+
+        No image is copied. Raises ValueError as `next_batch` does.
+        """
+        for _ in self._take(count, shuffle=True):
+            pass
+
+    def _take(self, count, shuffle):
+        """Take the next `count` images; yield their rows, in one array for each epoch."""
+        n = self._num_examples
+        if not _is_count(count) or n == 0:
+            raise ValueError(f"{count!r} images cannot be taken from a set of {n:,}")
+        left = int(count)
+        # Only row numbers are shuffled: shuffling the images would copy 188 MB in every epoch.
+        if left and self._epochs_completed == self._index_in_epoch == 0:
+            self._order = self._new_order(shuffle)
+        while True:
+            rows = self._order[self._index_in_epoch :][:left]
+            self._index_in_epoch += len(rows)
+            left -= len(rows)
+            yield rows
+            if left == 0:
+                return
+            self._epochs_completed += 1
+            self._index_in_epoch = 0
+            self._order = self._new_order(shuffle)
+
     def _new_order(self, shuffle):
         n = self._num_examples
         return self._rng.permutation(n) if shuffle else np.arange(n)
+
+
+@dataclasses.dataclass
+class Datasets:
+    """The three sets; old scripts replace one of them: `mnist.test = mnist.validation`."""
+
+    train: DataSet
+    validation: DataSet
+    test: DataSet
+
+    def __iter__(self):
+        """Unpack: `train, validation, test = mnist`."""
+        return iter((self.train, self.validation, self.test))
+
+
+def _is_count(value, highest=math.inf):
+    """Return whether a value is a whole number from 0 to `highest`, such as 100 or 100.0."""
+    return isinstance(value, numbers.Real) and 0 <= value <= highest and value % 1 == 0
 
 
 def _image_dtype(dtype):
@@ -150,16 +186,18 @@ def _convert(pixels, dtype):
     return np.multiply(pixels, np.float32(1 / 255), dtype=np.float32)  # no second float copy
 
 
-def read_or_generate(data_dir: str | os.PathLike[str], seed: int | None = None) -> Datasets:
+def read_or_generate(settings: argparse.Namespace) -> Datasets:
     """Read MNIST; if no mirror delivers it, say so and use generated digits.
 
-    data_dir, seed: see `read_data_sets`. All training images are in `train`, none in `validation`.
-    Raises terminal.Problem if a file is malformed, or the folder cannot be read or written to.
+    settings: see read_settings. If `settings.data` is GENERATED, the run to continue learned from
+    generated digits, and these are used at once. All training images are in `train`, none in
+    `validation`. Raises terminal.Problem if a file is malformed, or the folder cannot be used.
     """
-    read = functools.partial(read_data_sets, data_dir, validation_size=0, seed=seed)
+    seed = settings.seed
+    read = functools.partial(read_data_sets, settings.data_dir, validation_size=0, seed=seed)
     try:
         try:
-            return read()
+            return read(fake_data=settings.data == GENERATED)
         except DownloadError as error:
             until = "Until then, the program learns from digits that it draws itself."
             terminal.say(f"{error} {until}")
@@ -184,7 +222,7 @@ def read_data_sets(
     """Read MNIST, after downloading what is missing, and split it into three sets.
 
     Args:
-        train_dir: folder of the four files, as .gz or unpacked.
+        train_dir: folder of the four files, as .gz or unpacked; see `find`.
         fake_data: if true, use generated digits in place of MNIST.
         one_hot: if true, labels are float64 of shape (n, 10), not uint8 of shape (n,).
         dtype: "float32" for pixels in [0, 1] or "uint8" for 0 to 255, as a name or a type.
@@ -193,7 +231,7 @@ def read_data_sets(
         seed: an integer of 0 or more makes the batches repeatable; with None they differ each time.
         source_url: address to download from instead of `MIRRORS`, such as that of a set like MNIST.
 
-    Returns a named tuple of `DataSet`s: `train` (55,000 images), `validation` (5,000), `test`
+    Returns three `DataSet`s as `Datasets`: `train` (55,000 images), `validation` (5,000), `test`
     (10,000). Raises TypeError or ValueError if an argument makes no sense or a file is malformed,
     DownloadError if no mirror delivers a missing file, and OSError if the folder cannot be used.
     """
@@ -206,13 +244,13 @@ def read_data_sets(
     else:
         name, arrays = _read_folder(folder, source_url)
     train_images, train_labels, test_images, test_labels = arrays
-    if not 0 <= validation_size <= len(train_images):
+    if not _is_count(validation_size, len(train_images)):
         allowed = f"0 to {len(train_images)}, the number of training images"
-        raise ValueError(f"validation_size must be {allowed}, not {validation_size}")
+        raise ValueError(f"validation_size must be {allowed}, not {validation_size!r}")
     if one_hot:
         train_labels = dense_to_one_hot(train_labels, 10)
         test_labels = dense_to_one_hot(test_labels, 10)
-    v = validation_size
+    v = int(validation_size)
     make = functools.partial(DataSet, dtype=dtype, reshape=reshape, name=name)
     return Datasets(
         train=make(train_images[v:, ..., None], train_labels[v:], seed=seeds[0]),
@@ -221,20 +259,32 @@ def read_data_sets(
     )
 
 
+def maybe_download(filename, work_directory):
+    """Download one of the four files if it is missing, and return its path as text."""
+    folder, name = Path(os.fsdecode(work_directory)), filename.removesuffix(".gz")
+    if find(folder, name) is None:
+        _download(folder, [name], None)
+    return str(find(folder, name))
+
+
 def extract_images(f):
-    """Return the images in an open binary file, uint8 of shape (n, 28, 28, 1)."""
-    return _parse(f.read(), has_images=True)[0][..., None]
+    """Return the images in a file, open or given by its path: uint8 of shape (n, 28, 28, 1)."""
+    return _parse(_content(f), has_images=True)[0][..., None]
 
 
 def extract_labels(f, one_hot=False, num_classes=10):
-    """Return the labels in an open binary file, uint8 of shape (n,), or one-hot float64."""
-    labels, _ = _parse(f.read(), has_images=False)
+    """Return the labels in a file, as `extract_images`: uint8 of shape (n,), or one-hot float64."""
+    labels, _ = _parse(_content(f), has_images=False)
     return dense_to_one_hot(labels, num_classes) if one_hot else labels
 
 
 def dense_to_one_hot(labels_dense, num_classes):
     """Return float64 of shape (n, num_classes): in each row a 1 at the label's place, else 0."""
     return np.eye(num_classes)[labels_dense]
+
+
+def _content(f):
+    return f.read() if hasattr(f, "read") else Path(os.fsdecode(f)).read_bytes()
 
 
 def _read_folder(folder, source_url):
@@ -258,11 +308,17 @@ def _read_folder(folder, source_url):
 
 
 def find(folder: str | os.PathLike[str], name: str) -> Path | None:
-    """Return the path of a file of OFFICIAL in a folder, packed or unpacked, or None."""
+    """Return the path of a file of OFFICIAL in a folder, packed or unpacked, or None.
+
+    It may also be in `raw/` or `MNIST/raw/`, as torchvision has it, or in a folder of its own name,
+    into which Windows unpacks it.
+    """
     dotted = name.replace("-idx", ".idx")  # some programs unpack it to this name
-    for candidate in (name + ".gz", name, dotted + ".gz", dotted):
-        if Path(folder, candidate).is_file():
-            return Path(folder, candidate)
+    files = [name + ".gz", name, dotted + ".gz", dotted]
+    for place in ["", "raw", "MNIST/raw", *files]:
+        for file in files:
+            if Path(folder, place, file).is_file():
+                return Path(folder, place, file)
     return None
 
 
@@ -287,9 +343,14 @@ def _read_official(path, name):
 def _read(path, name):
     """Return the uint8 array in one of MNIST's files, and the SHA-256 of its unpacked content."""
     try:
-        return _parse(path.read_bytes(), "images" in name)
+        data, digest = _parse(path.read_bytes(), "images" in name)
     except ValueError as error:
         raise ValueError(f"{path} {error}; {WAY_OUT}") from error
+    if "labels" in name and data.max() > 9:
+        held = f"holds the label {data.max()}, but this network's answers are the digits 0 to 9"
+        advice = "keep it, and name another folder for MNIST"
+        raise ValueError(f"{path} {held}; it may be EMNIST's file of letters: {advice}")
+    return data, digest
 
 
 def _parse(content, has_images):
@@ -313,6 +374,4 @@ def _parse(content, has_images):
     if held != promised or not count:
         raise ValueError(f"holds {held:,} bytes, not the {promised:,} of {count:,} {kind}")
     data = np.frombuffer(content, np.uint8, offset=start).reshape(count, *size).copy()
-    if not has_images and data.max() > 9:
-        raise ValueError(f"holds the label {data.max()}, while digits are 0 to 9")
     return data, hashlib.sha256(content).hexdigest()

@@ -4,6 +4,9 @@ python mnist.py                          # one terminal
 tensorboard --logdir=mnist_example/      # another
 """
 
+import support.hidden_modules  # noqa: F401 (first, to report a file that hides a module)
+
+# isort: split
 from collections import namedtuple
 
 import numpy as np
@@ -25,6 +28,7 @@ LOGDIR = "mnist_example/"  # the folder that TensorBoard reads; each run gets it
 POINTS = 200  # about how many points a curve of a long run has
 KERNELS = 16  # how many patterns the convolutional layer looks for
 NEURONS = 1024  # how many neurons the first fully connected layer has
+CONTINUE = None  # the name of a run's folder, or "newest": that run continues to step EPOCHS
 
 # ------------------------------------------------------------------------------------- the network
 #   images   28 x 28 x 1    pixels, from 0 (paper) to 1 (ink)
@@ -173,7 +177,7 @@ def evaluate(session, model, images, labels):
 def main(flags=()):
     """Run one experiment with the constants above; each flag replaces one of them."""
     settings = read_settings(globals(), flags)
-    data = input_data.read_or_generate(settings.data_dir, settings.seed)
+    data = input_data.read_or_generate(settings)
     run = Run(settings, data)
     train(settings, data, run)
     run.say_result()

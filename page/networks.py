@@ -2,17 +2,18 @@
 
 import contextlib
 import os
+import re
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from support import saved
-from support.saved import Record, SavedRun
+from support.saved import GRAPH, Record, SavedRun
 from support.tensorflow1 import tf
 
 KEPT = 6  # networks in memory
+SHOWN = ["conv/Weights", "conv/Biases", "fc/Weights", "fc/Biases"]  # weights that the page shows
 
 
 class Refusal(Exception):
@@ -27,50 +28,62 @@ class Refusal(Exception):
 class TrainedNetwork:
     """The network in a checkpoint of a run; several threads may use it at the same time."""
 
-    def __init__(self, run: SavedRun, build: Callable) -> None:
-        """Load the network of a run, built as mnist.network does. Raises Refusal."""
+    def __init__(self, run: SavedRun) -> None:
+        """Load the network of a run, as its saved graph describes it. Raises Refusal."""
         self.run, self.record, self.state = run, run.record, state_of(run)
-        try:
-            reader = tf.train.load_checkpoint(run.checkpoint)
-            names = reader.get_variable_to_shape_map()
-            self.weights = {name: reader.get_tensor(name) for name in names}
-        except (RuntimeError, LookupError, ValueError, tf.errors.OpError) as error:
-            raise Refusal("damaged-run", run.record.name) from error
         # One thread of the CPU for each request, so that several are answered at once.
         threads = {"intra_op_parallelism_threads": 1, "inter_op_parallelism_threads": 1}
         config = tf.ConfigProto(device_count={"GPU": 0}, **threads)
         with tf.Graph().as_default() as graph:
-            session, images = tf.Session(config=config), tf.placeholder(tf.float32, [None, 784])
+            session = tf.Session(config=config)
             try:
-                layers = {"logits": build(images, run.record)}
-                for variable in tf.trainable_variables():
-                    variable.load(self.weights[variable.op.name], session)
-            except (AttributeError, LookupError, TypeError, ValueError) as error:
-                raise Refusal("other-network", run.record.name) from error
-            # Other variables of a reader's training, such as a step counter, are no layers.
-            unused = set(self.weights) - {each.op.name for each in tf.trainable_variables()}
-            if any(each.endswith(("/Weights", "/Biases")) for each in unused):
-                raise Refusal("other-network", run.record.name)
-            with contextlib.suppress(KeyError):  # softmax and some readers' networks lack them
-                conv = graph.get_tensor_by_name("conv/Relu:0")
-                hidden = graph.get_tensor_by_name("hidden:0")
-                if conv.shape[1:3] == [28, 28] and hidden.shape.rank == 2:
-                    layers |= {"conv": conv, "hidden": hidden}
-            probabilities = {"probabilities": tf.nn.softmax(layers["logits"])}
+                saver = tf.train.import_meta_graph(str(run.folder / GRAPH), clear_devices=True)
+                saver.restore(session, run.checkpoint)
+                reader = tf.train.load_checkpoint(run.checkpoint)
+                shapes = reader.get_variable_to_shape_map()
+                self.weights = {name: reader.get_tensor(name) for name in SHOWN if name in shapes}
+            except (OSError, RuntimeError, LookupError, ValueError, tf.errors.OpError) as error:
+                raise Refusal("damaged-run", run.record.name) from error
+            images, logits = tf.get_collection("images"), tf.get_collection("logits")
+            if not images or not logits:
+                raise Refusal("no-logits", run.record.name)
+            self._shape = [-1, *images[0].shape[1:]]
+            layers = {"logits": logits[0]}
+            # Softmax and some readers' networks lack these. The page cannot show negative numbers.
+            self.inputs = shapes.get("fc1/Weights", [0])[0]  # of each neuron of `hidden`
+            for name, operation in [("conv", "conv/Relu"), ("hidden", "hidden")]:
+                with contextlib.suppress(KeyError):
+                    layer = graph.get_tensor_by_name(f"{operation}:0")
+                    shown = layer.shape[1:3] == [28, 28] if name == "conv" else self.inputs
+                    if shown and layer.op.type == "Relu":
+                        layers[name] = layer
+            probabilities = {"probabilities": tf.nn.softmax(logits[0])}
         graph.finalize()  # threads can share a graph that cannot change
-        self._probabilities = session.make_callable(probabilities, [images])
-        self._layers = session.make_callable(layers, [images])
-        self.weights.pop("fc1/Weights", None)  # 13 MB that the page does not show
-        self.probabilities(np.zeros((2, 784), np.float32))  # the first call is slow
-        self.layers(np.zeros((1, 784), np.float32))
+        self._probabilities = session.make_callable(probabilities, images[:1])
+        self._layers = session.make_callable(layers, images[:1])
+        self._try()
+
+    def _try(self):
+        """Call the network once, as the first call is slow. Raises Refusal."""
+        try:
+            shape = self.probabilities(np.zeros((2, 784), np.float32)).shape
+            self.layers(np.zeros((1, 784), np.float32))
+        except (ValueError, tf.errors.OpError) as error:
+            missing = re.search("value for placeholder tensor '(.*?)'", str(error))
+            if missing:
+                raise Refusal("needs-more", self.record.name, missing[1]) from error
+            raise Refusal("no-logits", self.record.name) from error
+        if shape != (2, 10):
+            raise Refusal("no-logits", self.record.name)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Return the ten probabilities of each image: float32 (n, 784) to float32 (n, 10)."""
-        return self._finite(self._probabilities(images))["probabilities"]
+        answer = self._probabilities(images.reshape(self._shape))
+        return self._finite(answer)["probabilities"]
 
     def layers(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Return the `logits` of images and, if the network has them, `conv` and `hidden`."""
-        return self._finite(self._layers(images))
+        return self._finite(self._layers(images.reshape(self._shape)))
 
     def dead_neurons(self, images: np.ndarray) -> list[int] | None:
         """Return which neurons of `hidden` are 0 for all images; None if there is no such layer."""
@@ -89,9 +102,10 @@ class TrainedNetwork:
 class TrainedRuns:
     """The runs of a log folder, and the networks that were used last; threads may share this."""
 
-    def __init__(self, logdir: str | Path, build: Callable) -> None:
-        """Take the folder; build: see TrainedNetwork."""
-        self._logdir, self._build = logdir, build
+    def __init__(self, logdir: str | Path) -> None:
+        """Take the folder."""
+        self._logdir = logdir
+        self.old = 0  # how many runs the last list left out: earlier versions saved no graph
         self._lock = threading.Lock()
         self._loaded: dict[str | None, TrainedNetwork] = {}  # by run; the last used is at the end
         self._useless: dict[tuple | None, str] = {}  # {state of a checkpoint: refusal's code}
@@ -99,13 +113,15 @@ class TrainedRuns:
     def list(self) -> list[Record]:
         """List the runs that can be shown now; the one that started last comes first."""
         found = saved.find(self._logdir)
-        return [run.record for run in found if state_of(run) not in self._useless]
+        runs = [run for run in found if run.has_graph]
+        self.old = len(found) - len(runs)
+        return [run.record for run in runs if state_of(run) not in self._useless]
 
     def get(self, name: str | None) -> TrainedNetwork:
         """Return the network that a run saved last. Raises Refusal."""
         with self._lock:
             network = self._loaded.pop(name, None)
-            if network is None or network.state != state_of(network.run):
+            if not network or not network.state or network.state != state_of(network.run):
                 network = self._load(name)
             self._loaded[name] = network
             if len(self._loaded) > KEPT:
@@ -117,11 +133,13 @@ class TrainedRuns:
             found = [run for run in saved.find(self._logdir) if run.record.name == name]
             if not found:
                 raise Refusal("no-such-run", name)
+            if not found[0].has_graph:
+                raise Refusal("old-run", name)
             state = state_of(found[0])
             if state in self._useless:
                 raise Refusal(self._useless[state], name)
             try:
-                return TrainedNetwork(found[0], self._build)
+                return TrainedNetwork(found[0])
             except Refusal as refusal:
                 if state and state == state_of(found[0]):
                     self._useless[state] = refusal.code  # as long as the checkpoint is the same
@@ -135,8 +153,8 @@ def newest(records: list[Record], network: str) -> str | None:
 
 
 def state_of(run: SavedRun) -> tuple[str, int] | None:
-    """Return a value that changes when a run is saved; None if the checkpoint was deleted."""
-    try:
-        return run.checkpoint, os.stat(f"{run.checkpoint}.index").st_mtime_ns
-    except OSError:
-        return None
+    """Return a value that changes when a run is saved; None if the checkpoint is not the newest."""
+    with contextlib.suppress(OSError):  # it was deleted
+        if saved.newest_step(os.listdir(run.folder)) == run.record.step:
+            return run.checkpoint, os.stat(f"{run.checkpoint}.index").st_mtime_ns
+    return None

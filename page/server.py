@@ -73,7 +73,8 @@ def make_app(runs: TrainedRuns, digits: TrainingDigits, own_names: set[str]) -> 
     def list_runs():
         records = runs.list()
         shown = [{key: getattr(record, key) for key in SHOWN} for record in records]
-        return {"runs": shown, "start": [newest(records, network) for network in KINDS]}
+        start = [newest(records, network) for network in KINDS]
+        return {"runs": shown, "start": start, "old": runs.old}
 
     @app.post("/api/evaluate")
     def evaluate():
@@ -193,9 +194,10 @@ def answer_weights(network: TrainedNetwork, digits: TrainingDigits) -> dict:
         return answer
     try:  # dead neurons are 0 for each of 500 training digits
         images = (digits.of(network.record).pictures(slice(500)) / 255).astype(np.float32)
-        return answer | {"dead": network.dead_neurons(images), "tried": len(images)}
+        answer |= {"dead": network.dead_neurons(images), "tried": len(images)}
     except Refusal:
-        return answer | {"dead": None, "tried": 0}
+        answer |= {"dead": None, "tried": 0}
+    return answer | {"inputs": network.inputs}
 
 
 def rounded(values: np.ndarray) -> list:

@@ -110,8 +110,10 @@ def _request(url, items):
         why = f"answered {error.response.status_code} {error.response.reason}"
     except requests.exceptions.SSLError:
         why = "TLS failed; if your network has its own certificate, set SSL_CERT_FILE to its file"
+    except requests.exceptions.InvalidSchema:
+        why = "the connection failed; if your proxy is a SOCKS proxy, run `pip install pysocks`"
     except requests.RequestException as error:
         why = f"the connection failed ({type(error).__name__})"
     except Exception as error:
-        why = f"the file of certificates cannot be read ({error})"
+        why = f"the file of certificates, or the proxy, cannot be used ({error})"
     items.put(ConnectionError(why))

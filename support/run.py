@@ -3,6 +3,7 @@
 import argparse
 import collections
 import contextlib
+import dataclasses
 import errno
 import itertools
 import math
@@ -14,15 +15,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from support import saved, summaries, tensorflow1, terminal
-from support.settings import SHIPPED
+from support import checkpoints, ranking, saved, summaries, tensorflow1, terminal
 from support.tensorflow1 import tf
+
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None  # type: ignore[assignment]
 
 LEAST_FREE = 4_000_000  # bytes on the disk: more than the writers write between two checks
 # The layers are logged after these parts of a run. There are ten, because TensorBoard shows ten
 # pictures of a tag. Most are early, when the layers change most.
 LOOKS = [0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.25, 0.5, 0.75, 1]
 SAVE_EVERY = 10  # seconds; the network is also saved at each of the LOOKS
+SAVE_ALL_EVERY = 60  # seconds; what a run needs to continue is also saved at quarters and the end
 
 # What is due at a step. `test`: images and labels to test on, or None. The rest is True or False:
 # `train`, a point of the training curves; `histograms` of the layers; `pictures` of the mistakes on
@@ -45,29 +51,64 @@ class Run:
         images = data.train.num_examples
         _check_size(settings, images)
         self.settings = settings
+        self._train, self._test = data.train, data.test
+        self._continued = settings.continue_run
+        if self._continued:
+            self._continue(data.train.name)
+        else:
+            self._create(data.train.name)
+        self._has_begun = not self._continued  # until then, a continued run keeps its old record
+        self._images = 0  # how many images are tested now
+        self._layers: summaries.Layers | None = None
+        self._checkpoints: Any = None
+        self._writers: list = []
+        self._checkpoint, self._saved_step = "", -1
+        self._saved_time = self._all_saved_time = time.monotonic()
+        self._signals: list[int] = []  # those that asked the run to stop
+        self._bar = terminal.bar(disable=True)
+        self._on_exit = contextlib.ExitStack()
+        device = tensorflow1.device(settings.repeatable)
+        terminal.say(
+            f"Training the {settings.network} network on {data.train.name}, with {device}: "
+            f"{images:,} images to learn from, {data.test.num_examples:,} to test it on."
+        )
+        if not self._continued:
+            terminal.say(f"Writing to {terminal.short(self.folder)}")
+
+    def _create(self, data_name):
+        """Create the folder, with mnist.py and the record in it."""
+        settings = self.settings
         try:
-            self.folder = _new_folder(settings, data.train.name)
-            self.record = saved.new_record(settings, self.folder.name, data.train.name)
+            self.record = saved.new_record(settings, data_name)
+            name = ranking.settings_of(self.record, settings.epochs)
+            self.folder = _new_folder(settings.logdir, name)
+            self.record.name = self.folder.name
+            shutil.copyfile(settings.program, self.folder / "mnist.py")
             self.record.write(self.folder)
         except OSError as error:
             reason = f"cannot be written to ({error.strerror}): choose another folder."
             raise terminal.Problem(f"LOGDIR {terminal.short(settings.logdir)} {reason}") from error
-        self._test = data.test
-        self._images = 0  # how many images are tested now
-        self._writers: list = []
-        self._checkpoint, self._saved_step, self._saved_time = "", -1, 0.0
-        self._signals: list[int] = []  # those that asked the run to stop
-        self._bar = terminal.bar(disable=True)
-        self._on_exit = contextlib.ExitStack()
-        device = tensorflow1.device(settings.seed)
-        terminal.say(
-            f"Training the {settings.network} network on {data.train.name}, with {device}: "
-            f"{images:,} images to learn from, {data.test.num_examples:,} to test it on.\n"
-            f"Writing to {terminal.short(self.folder)}"
-        )
+
+    def _continue(self, data_name):
+        """Take the folder and the record of the run to continue. Raises Problem."""
+        settings, record = self.settings, self._continued.record
+        if ranking.kind_of(record.data) != ranking.kind_of(data_name):
+            place = terminal.short(settings.data_dir)
+            raise terminal.Problem(
+                f"{record.name} learned from {record.data}, but {place} holds {data_name}: "
+                "name the folder of its digits with --data_dir."
+            )
+        changes = {"status": "running", "started": time.time(), "epochs": settings.epochs}
+        self.record = dataclasses.replace(record, step=record.resumable, **changes)
+        self.folder = self._continued.folder
+        # Two event files of the same second would have the same name.
+        while list(self.folder.glob(f"*/events.out.tfevents.{int(time.time())}.*")):
+            time.sleep(0.1)
 
     def __enter__(self) -> "Run":
         """Note signals from now on."""
+        if fcntl:
+            self._on_exit.callback(os.close, _lock(self.folder))
         self._signals = self._on_exit.enter_context(terminal.noted_signals())
         self._on_exit.enter_context(tensorflow1.quiet_writers())
         return self
@@ -75,10 +116,13 @@ class Run:
     def steps(self, session: tf.Session, train_writer: Any, test_writer: Any) -> Iterator[tuple]:
         """Count from 0 to the last step, with a progress bar; yield each step and its Due.
 
-        The graph of the session must be complete, and its variables must have values.
+        A continued run gets its saved values and counts from their step. The graph of the session
+        must be complete, and its variables must have their first values.
         """
-        epochs = self.settings.epochs
+        epochs, first = self.settings.epochs, self.record.step
+        ended = bool(self._continued) and self._continued.record.status in saved.ENDED
         every = max(1, epochs // self.settings.points)
+        test_every = max(5, every)
         looks = {round(epochs * part) for part in LOOKS}
         quarters = {round(epochs * k / 4) for k in (1, 2, 3)} if epochs >= 400 else set()
         has_histograms = bool(tf.get_collection(tf.GraphKeys.SUMMARIES))  # a reader may delete them
@@ -87,23 +131,41 @@ class Run:
             raise terminal.Problem("run.steps takes a session and two tf.summary.FileWriter.")
         if not tf.trainable_variables():
             raise terminal.Problem("The graph has no variables: call build(settings) first.")
-        saver = tf.train.Saver(tf.trainable_variables(), max_to_keep=1)
-        layers = summaries.Layers(session, self._test.images[:500])
-        summaries.log_settings(test_writer, self.record)
+        self._layers = summaries.Layers(session, self._test.images[:500], self._test.labels[:500])
+        self._checkpoints = checkpoints.Checkpoints(self.folder)
+        first_logged = first + 1 if ended else first
+        if self._continued:
+            self._load(session)
+            self._test.skip(500 * len({*range(0, first_logged, test_every)} - quarters))
+        else:
+            self.record.graph = checkpoints.fingerprint()
+            self._checkpoints.save_graph()
+        for writer in self._writers:  # TensorBoard then drops what a killed run logged later
+            writer.add_session_log(tf.SessionLog(status=tf.SessionLog.START), first_logged)
+        self._has_begun = True
+        summaries.log_settings(test_writer, self.record, continued=bool(self._continued))
         words = "{percentage:3.0f}%|{bar}| {n}/{total} [{elapsed}<{remaining}{postfix}]"
-        self._bar = self._on_exit.enter_context(terminal.bar(total=epochs, bar_format=words))
-        for step in range(epochs + 1):
+        bar = terminal.bar(total=epochs, initial=first, bar_format=words)
+        self._bar = self._on_exit.enter_context(bar)
+        for step in range(first, epochs + 1):
             self.record.step = step
             last = step == epochs or bool(self._signals)
             look, all_digits = last or step in looks, last or step in quarters
-            if look or time.monotonic() - self._saved_time >= SAVE_EVERY:
-                self._save(saver, session)
+            if step == first and ended:  # this step was tested and logged when the run ended
+                yield step, Due(step % every == 0, None, False, False, False)
+                self._bar.update()
+                continue
+            now = time.monotonic()
+            if last or step in quarters or now - self._all_saved_time >= SAVE_ALL_EVERY:
+                self._save(session, everything=True)
+            elif look or now - self._saved_time >= SAVE_EVERY:
+                self._save(session)
             if look:
-                layers.log(train_writer, step)
+                self._layers.log(train_writer, step)
             test = None
             if all_digits:
                 test = self._test.images, self._test.labels
-            elif step % max(5, every) == 0:
+            elif step % test_every == 0:
                 test = self._test.next_batch(500)
             self._images = len(test[1]) if test else 0
             yield step, Due(step % every == 0, test, look and has_histograms, all_digits, last)
@@ -112,6 +174,21 @@ class Run:
             if test:
                 self._flush()
             self._bar.update()
+
+    def _load(self, session):
+        """Restore the session's variables, and skip the training images that the run has used."""
+        if self.record.graph != checkpoints.fingerprint():
+            reason = "mnist.py now has another network, or trains it differently"
+            advice = "copy the mnist.py in its folder over this one"
+            raise terminal.Problem(f"{self.folder.name} cannot continue: {reason}; {advice}.")
+        step, epochs = self.record.step, self.settings.epochs
+        sentence = f"Continuing {terminal.short(self.folder)} from step {step} to {epochs}"
+        if step == 0:
+            sentence += ", because no complete checkpoint was saved"
+        else:
+            self._checkpoints.load(session, step)
+        self._train.skip(step * self.settings.batch_size)
+        terminal.say(sentence)
 
     def note_training(self, loss: float) -> None:
         """Show the loss of a batch in the bar. Raises NotFinite if it is infinite or NaN."""
@@ -132,15 +209,18 @@ class Run:
             words += f", test accuracy {self.record.accuracy:.1%}"
         self._bar.set_postfix_str(words, refresh=False)
 
-    def _save(self, saver, session):
-        """Save W and B in a checkpoint, which replaces the one before."""
-        self.folder.stat()  # raises OSError if it was deleted; saving would create it again
-        # The index is called "newest": under its usual name, "checkpoint", TensorBoard's Projector
-        # would find it and show raw weights.
-        prefix, step = str(self.folder / "model.ckpt"), self.record.step
-        self._checkpoint = saver.save(session, prefix, step, "newest", write_meta_graph=False)
-        self._saved_step, self._saved_time = step, time.monotonic()
-        self.record.write(self.folder)
+    def _save(self, session, everything=False):
+        """Save W and B, or everything that the run needs to continue; delete older checkpoints."""
+        record = self.record
+        if 0 < record.step == record.resumable:  # a continued run was saved at this step
+            return
+        self._flush()  # so that the curves reach at least to this step
+        self._checkpoint = self._checkpoints.save(session, record.step, everything)
+        self._saved_step, self._saved_time = record.step, time.monotonic()
+        if everything:
+            record.resumable, self._all_saved_time = record.step, self._saved_time
+        record.write(self.folder)
+        self._checkpoints.delete_others(record.step, record.resumable or record.step)
 
     def _flush(self):
         """Write to the disk what was logged. Raises OSError if the folder or the space is gone."""
@@ -156,7 +236,8 @@ class Run:
             try:
                 ended = "finished" if self.record.step == self.settings.epochs else "stopped"
                 self.record.status = "failed" if error else ended
-                self.record.write(self.folder)
+                if self._has_begun:
+                    self.record.write(self.folder)
                 if self._writers:
                     summaries.log_end(self._writers[1], succeeded=not error)
                 self._flush()
@@ -204,24 +285,29 @@ class Run:
         place = terminal.short(self._checkpoint)
         saved_in = f" The network is saved in {place}" if self._checkpoint else ""
         terminal.say(f"{result} after step {record.step}, on {record.data}.{saved_in}")
+        way = "add the flag --continue=newest"
+        if terminal.in_notebook():
+            way = 'set mnist.CONTINUE = "newest"'
         if self._signals and record.status == "stopped":
-            sentence = f"Stopped at step {record.step} of {record.epochs}."
+            sentence = f"Stopped at step {record.step} of {record.epochs}. To continue, {way}."
             raise terminal.Problem(sentence, 128 + self._signals[0])
-        if record.accuracy is not None and record.accuracy < 0.15:
-            # Adam moves a weight by about the learning rate in a step, and weights are about 0.1.
-            cause, cure = "the weights have hardly moved", "a larger LEARNING_RATE or more EPOCHS"
-            if self.settings.learning_rate * record.step >= 0.01:
-                cause = "probably the steps were too large, and the ReLUs give 0 for every image"
-                cure = "a smaller LEARNING_RATE"
-            terminal.say(f"That is no better than guessing: {cause}. Try {cure}.")
-        if ranking := saved.ranking(self.folder, record):
-            terminal.say(ranking)
+        only_guesses = record.accuracy is not None and record.accuracy < 0.15
+        if only_guesses:
+            cause = f" {self._layers.cause()}" if self._layers else ""
+            terminal.say(f"That is no better than guessing.{cause}")
+        comparison = ranking.compare(self.folder, record)
+        if comparison:
+            terminal.say(comparison)
         logdir = terminal.quoted(f"{terminal.short(self.settings.logdir)}/")
         terminal.say(f"To see how it learned: tensorboard --logdir={logdir}")
+        if comparison:
+            terminal.say(f"To compare the runs, one colour per learning rate: {summaries.LINK}")
         again = "Next, change LEARNING_RATE or EPOCHS at the top of mnist.py, run it again"
         if terminal.in_notebook():
             again = "Next, set mnist.LEARNING_RATE or mnist.EPOCHS, call mnist.main() again"
         terminal.say(f"{again}, and compare the curves.")
+        if not only_guesses:
+            terminal.say(f"Or continue this run: increase EPOCHS and {way}.")
 
 
 def _finite(value):
@@ -230,10 +316,22 @@ def _finite(value):
         value = float(value)
     except (TypeError, ValueError):
         kind = type(value).__name__
-        raise terminal.Problem(f"The run must be given a loss, a number, not {kind}.") from None
+        raise terminal.Problem(f"A loss or an accuracy must be a number, not {kind}.") from None
     if not math.isfinite(value):
         raise tensorflow1.NotFinite(f"The loss is {value}")
     return value
+
+
+def _lock(folder):
+    """Lock a run's folder, so that no other program trains it; return what os.close unlocks."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    with contextlib.suppress(OSError):  # some network drives cannot lock a folder
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sentence = f"Another program is training {terminal.short(folder)}."
+            raise terminal.Problem(sentence) from None
+    return descriptor
 
 
 def _check_size(settings, images):
@@ -259,20 +357,11 @@ def _check_size(settings, images):
         )
 
 
-def _new_folder(settings, data_name):
-    """Create a folder, named by learning rate, epochs, what differs from SHIPPED, and a number."""
-    name = f"lr={settings.learning_rate:g},{settings.epochs}"
-    sizes = ["batch_size", "kernels", "neurons"]
-    if settings.network == "softmax":
-        name, sizes = f"{name},softmax", ["batch_size"]
-    for setting in sizes:
-        if getattr(settings, setting) != SHIPPED[setting]:
-            name += f",{setting}={getattr(settings, setting)}"
-    if data_name != "MNIST":
-        name += ",generated-digits" if data_name.startswith("generated") else ",other-digits"
-    settings.logdir.mkdir(parents=True, exist_ok=True)
+def _new_folder(logdir, name):
+    """Create a folder of this name in the log folder, with a number after it if there is one."""
+    logdir.mkdir(parents=True, exist_ok=True)
     for number in itertools.count(1):
-        folder = settings.logdir / (name if number == 1 else f"{name},{number}")
+        folder = logdir / (name if number == 1 else f"{name},{number}")
         with contextlib.suppress(FileExistsError):
             folder.mkdir()
             return folder

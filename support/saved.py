@@ -1,4 +1,4 @@
-"""Runs on the disk: the record of each, which of them can be loaded, and how they rank."""
+"""Runs on the disk: the record of each, and which can be loaded."""
 
 import argparse
 import contextlib
@@ -8,9 +8,12 @@ import os
 import re
 import time
 import typing
+from collections.abc import Iterable
 from pathlib import Path
 
 RECORD = "run.json"
+GRAPH = "model.meta"  # see support/checkpoints.py
+ENDED = ["finished", "stopped"]
 
 
 @dataclasses.dataclass
@@ -24,12 +27,15 @@ class Record:
     batch_size: int | None = None
     kernels: int | None = None  # None for softmax regression
     neurons: int | None = None  # None for softmax regression
-    seed: int | None = None
+    seed: int | None = None  # SEED, or the number that was drawn in its place
+    repeatable: bool = False  # whether SEED was a number
+    graph: str | None = None  # equal for equal networks, see checkpoints.fingerprint
     data: str | None = None  # the name of the data set, see input_data.DataSet
     data_dir: str | None = None  # an absolute path
     started: float = 0.0  # in seconds since 1970
     status: str | None = None  # "running", "finished", "stopped" or "failed"
     step: int = 0
+    resumable: int = 0  # the step of the last checkpoint from which it can continue
     accuracy: float | None = None  # on the test digits, from 0 to 1
     loss: float | None = None  # on the test digits
     images: int | None = None  # how many test digits gave these two
@@ -47,17 +53,18 @@ _FIELDS = dataclasses.fields(Record)
 
 @dataclasses.dataclass
 class SavedRun:
-    """A run that can be loaded."""
+    """A run that has a checkpoint."""
 
     folder: Path
     checkpoint: str  # the path of the newest, for tf.train.Saver.restore
     record: Record  # its step is that of the checkpoint
+    has_graph: bool  # earlier versions saved none: their runs cannot be loaded
 
 
-def new_record(settings: argparse.Namespace, name: str, data: str) -> Record:
-    """Return the record of a run that starts now; data: the name of its data set."""
+def new_record(settings: argparse.Namespace, data: str) -> Record:
+    """Return the record of a run that starts now, without its name; data: that of its data set."""
     known = {field.name for field in _FIELDS}
-    record = Record(name, **{key: vars(settings)[key] for key in known & vars(settings).keys()})
+    record = Record("", **{key: vars(settings)[key] for key in known & vars(settings).keys()})
     record.data, record.data_dir = data, os.path.abspath(settings.data_dir)
     record.started, record.status = time.time(), "running"
     if settings.network == "softmax":
@@ -81,41 +88,28 @@ def read_record(folder: Path) -> Record | None:
 def _fits(value, kind):
     """Return whether a value of a record has the type that its field declares."""
     kinds = typing.get_args(kind) or (kind,)
+    if isinstance(value, bool):  # Python counts it as an int
+        return bool in kinds
     if float in kinds and isinstance(value, int | float):
-        return -1e300 < value < 1e300 and not isinstance(value, bool)  # NaN is outside
-    return isinstance(value, kinds) and not isinstance(value, bool)
+        return -1e300 < value < 1e300  # NaN is outside
+    return isinstance(value, kinds)
 
 
 def find(logdir: str | Path) -> list[SavedRun]:
     """List the runs below a folder that have a record and a checkpoint, the newest first."""
     runs = []
-    for place, _, names in os.walk(logdir):  # skips a folder that is deleted meanwhile
+    for place, folders, names in os.walk(logdir):  # skips a folder that is deleted meanwhile
         folder = Path(place)
-        found = [re.fullmatch(r"model\.ckpt-(\d+)\.index", name) for name in names]
-        steps = [int(match[1]) for match in found if match]
-        if steps and (record := read_record(folder)):
-            record.name, record.step = folder.relative_to(logdir).as_posix(), max(steps)
-            runs.append(SavedRun(folder, str(folder / f"model.ckpt-{record.step}"), record))
+        step = newest_step(names)
+        if step is not None and (record := read_record(folder)):
+            folders.clear()  # there is no run in a run's train/ and test/
+            record.name, record.step = folder.relative_to(logdir).as_posix(), step
+            checkpoint = str(folder / f"model.ckpt-{record.step}")
+            runs.append(SavedRun(folder, checkpoint, record, GRAPH in names))
     return sorted(runs, key=lambda run: run.record.started, reverse=True)
 
 
-def ranking(folder: Path, own: Record) -> str | None:
-    """Return at most six lines that rank a run among others beside it, or None if there is none.
-
-    Only runs that have ended and were tested on the same digits count.
-    """
-    ended = []
-    for path in folder.parent.iterdir():
-        record = read_record(path)
-        if record and record.status in ("finished", "stopped") and record.accuracy is not None:
-            if (record.data, record.images) == (own.data, own.images):
-                ended.append((-record.accuracy, path != folder, path.name))
-    ended.sort()
-    names = [name for *_, name in ended]
-    if len(names) < 2 or folder.name not in names:  # without `with run`, a run has no end
-        return None
-    lines = [f"{n:3}. {-run[0]:7.2%}  {run[2]}" for n, run in enumerate(ended, 1)]
-    mine = names.index(folder.name)
-    lines[mine] += "  <- this run"
-    shown = lines[:5] if mine < 5 else [*lines[:4], lines[mine]]
-    return "\n".join([f"Of {len(ended)} runs on this data, the best on the test digits:", *shown])
+def newest_step(names: Iterable[str]) -> int | None:
+    """Return the step of the newest checkpoint among the files of a run; None if there is none."""
+    found = [re.fullmatch(r"model\.ckpt-(\d+)\.index", name) for name in names]
+    return max([int(match[1]) for match in found if match], default=None)

@@ -1,8 +1,9 @@
 """What TensorBoard shows besides the curves: layers, mistakes, settings, and the Projector."""
 
+import contextlib
 import io
 import math
-import uuid
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,11 @@ from support.tensorflow1 import NotFinite, tf
 EMBEDDED = 1024  # digits in the Projector; their pictures fill a sprite of 32 x 32
 COMPONENTS = 50  # dimensions of the points in the Projector
 PICTURE = 350  # pixels: the width at which TensorBoard shows a picture unchanged
+# TensorBoard's Time Series with the test curves alone, smoothed, in one colour per learning rate.
+LINK = (
+    "http://localhost:6006/?runFilter=lr.*test&smoothing=0.9"
+    "&runColorGroup=regex%3Alr%3D%28%5B%5E%2C%5D%2B%29#timeseries"
+)
 
 
 def _log(writer, step, tag, **value):
@@ -34,21 +40,30 @@ def _log_picture(writer, step, tag, picture):
 class Layers:
     """Log the layers of a run: the kernels, how far W and B move, and dead ReLUs."""
 
-    def __init__(self, session: tf.Session, images: np.ndarray) -> None:
-        """Store the current W and B; images: float32 (n, 784), on which the ReLUs are tested."""
-        self._session, self._images = session, images
+    def __init__(self, session: tf.Session, images: np.ndarray, labels: np.ndarray) -> None:
+        """Store the current W and B. The layers are tested on images, (n, 784), labels: (n,)."""
+        self._session, self._images, self._labels = session, images, labels
         self._variables = {variable.op.name: variable for variable in tf.trainable_variables()}
         self._start = session.run(self._variables)
         # A ReLU is dead if it gives 0 for all images, and in the convolution at each pooled place.
-        operations = {operation.name for operation in session.graph.get_operations()}
+        operations = {operation.name: operation for operation in session.graph.get_operations()}
         layers = {"conv": "conv/MaxPool", "fc1": "hidden"}
         self._relus = {layer: f"{name}:0" for layer, name in layers.items() if name in operations}
+        self._moved, self._dead, self._equal = 0.0, 0.0, False
+        # The last input of Adam's operation for W is the gradient of W.
+        updates = [each for each in operations.values() if each.type.startswith("Apply")]
+        self._gradients = [update.inputs[-1].op for update in updates]
+        self._logged = False
 
     def log(self, writer: Any, step: int) -> None:
         """Log the layers at a step. Raises NotFinite if a weight is not finite."""
+        self._moved, self._dead, self._equal = 0.0, 0.0, False
         for name, values in self._session.run(self._variables).items():
             moved = values - np.float64(self._start[name])
-            _log(writer, step, f"moved since step 0/{name}", histo=_histogram(moved))
+            _log_histogram(writer, step, f"moved since step 0/{name}", moved)
+            self._moved = max(self._moved, np.abs(moved).max())
+            if values.ndim > 1 and values.shape[-1] > 1 and not np.ptp(values, axis=-1).any():
+                self._equal = True
             if name == "conv/Weights" and values.ndim == 4:
                 _log_picture(writer, step, "conv/kernels", kernels(values))
         try:
@@ -58,23 +73,50 @@ class Layers:
         for layer, values in answers.items():
             dead = np.mean(values.reshape(-1, values.shape[-1]).max(axis=0) == 0)
             _log(writer, step, f"share of dead ReLUs/{layer}", simple_value=dead)
+            self._dead = max(self._dead, dead)
+        if self._logged and self._gradients:  # the first call is slow
+            self._log_times(writer, step)
+            self._gradients = []  # once is enough
+        self._logged = True
+
+    def _log_times(self, writer, step):
+        """Log the time and memory of each operation of a step on 100 images, except Adam's."""
+        batch = {"input/images:0": self._images[:100], "input/labels:0": self._labels[:100]}
+        options = tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE)
+        times = tf.RunMetadata()
+        with contextlib.suppress(TypeError, ValueError, tf.errors.OpError):  # as above
+            self._session.run(self._gradients, batch, options, times)
+            writer.add_run_metadata(times, f"step {step}", step)
+
+    def cause(self) -> str:
+        """Say why the network only guesses, judging by the layers as they were last logged."""
+        if self._equal:
+            return "All kernels or neurons of a layer are equal: start W with random values."
+        if self._dead > 0.99:
+            return (
+                "Almost all ReLUs of a layer give 0 for every image: try a smaller LEARNING_RATE."
+            )
+        if self._moved == 0:
+            return "W and B have not moved: does session.run compute model.train_step?"
+        if self._moved < 0.003:  # far less than the 0.1 of the first weights
+            return "The weights have hardly moved: try a larger LEARNING_RATE or more EPOCHS."
+        return "Look at the images, the labels, the loss and the first values of W."
 
 
-def _histogram(values, buckets=51):
-    """Count values, float64 of any shape, in buckets of equal width, the middle one around 0."""
+def _log_histogram(writer, step, tag, values, buckets=51):
+    """Log values, float64 of any shape, in buckets of equal width, the middle one around 0."""
     reach = float(np.abs(values).max()) or 1e-9
     if not math.isfinite(reach):
         raise NotFinite("A weight is not a finite number any more")
+    # An axis ends at one of few values, so that runs often share it, and its labels do not overlap.
+    # TensorBoard cuts off empty buckets at the ends of a tf.HistogramProto, but not of a table.
+    power = 10.0 ** math.floor(math.log10(reach))
+    reach = min(end * power for end in (0.9, 2.2, 4.5, 9, 22) if end * power >= reach)
     counts, edges = np.histogram(values, buckets, (-reach, reach))
-    return tf.HistogramProto(
-        min=values.min(),
-        max=values.max(),
-        num=values.size,
-        sum=values.sum(),
-        sum_squares=np.square(values).sum(),
-        bucket_limit=edges[1:],
-        bucket=counts,
-    )
+    table = np.stack([edges[:-1], edges[1:], counts], axis=1)
+    plugin = tf.SummaryMetadata.PluginData(plugin_name="histograms")
+    metadata = tf.SummaryMetadata(plugin_data=plugin)
+    _log(writer, step, tag, tensor=tf.make_tensor_proto(table), metadata=metadata)
 
 
 def _in_rows(tiles, columns):
@@ -121,10 +163,10 @@ def mistakes(images: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> Imag
     confidence = 1 / np.exp(shifted).sum(axis=1)  # softmax of the largest logit
     wrong = np.flatnonzero(answers != labels)
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:24]
-    picture = Image.new("L", (6 * 58, 4 * 76), 40)
+    picture = Image.new("L", (PICTURE, 4 * 76), 40)
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(13)
     for place, index in enumerate(worst):
-        left, top = place % 6 * 58 + 1, place // 6 * 76 + 1
+        left, top = place % 6 * 58 + 2, place // 6 * 76 + 1
         digit = Image.fromarray(np.uint8(np.rint(images[index].reshape(28, 28) * 255)))
         picture.paste(digit.resize((56, 56), Image.Resampling.NEAREST), (left, top))
         words = f"{labels[index]} as {answers[index]}"
@@ -137,7 +179,7 @@ def confusion(labels: np.ndarray, answers: np.ndarray) -> Image.Image:
     counts = np.zeros((10, 10), int)
     np.add.at(counts, (labels, answers), 1)
     small, normal, large = (ImageFont.load_default(size) for size in (11, 13, 15))
-    cell, edge = 29, 20
+    cell, edge = 30, 20  # together as wide as PICTURE
     picture = Image.new("RGB", (11 * cell + edge, 11 * cell + edge), "white")
     draw = ImageDraw.Draw(picture)
     draw.text((edge + 6 * cell, edge / 2), "answer of the network", "black", normal, "mm")
@@ -160,12 +202,15 @@ def confusion(labels: np.ndarray, answers: np.ndarray) -> Image.Image:
     return picture
 
 
-def log_settings(writer: Any, record: Record) -> None:
-    """Log four settings for the HParams tab, whose fifth and last column is the test accuracy."""
+def log_settings(writer: Any, record: Record, continued: bool = False) -> None:
+    """Log four settings for the HParams tab, whose fifth and last column is the test accuracy.
+
+    continued: whether they replace those that the run started with.
+    """
     from tensorboard.plugins.hparams import api_pb2, summary
 
     values = {name: getattr(record, name) for name in ["learning_rate", "epochs", "batch_size"]}
-    values["network"] = "softmax"
+    values["network"] = record.network
     if record.network == "convolutional":
         values["network"] = f"conv {record.kernels}, fc1 {record.neurons}"
     columns = [
@@ -180,10 +225,17 @@ def log_settings(writer: Any, record: Record) -> None:
         api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag), display_name=f"test {tag.lower()}")
         for tag in ["Accuracy", "Loss"]
     ]
-    # Without it, runs of the same name in different log folders would share a row.
-    group_name = f"{record.name} {uuid.uuid4().hex[:8]}"
-    writer.add_summary(summary.experiment_pb(columns, metrics).SerializeToString())
-    writer.add_summary(summary.session_start_pb(values, group_name=group_name).SerializeToString())
+    messages = summary.experiment_pb(columns, metrics), summary.session_start_pb(values)
+    written = [message.SerializeToString() for message in messages]
+    if not continued:
+        for message in written:
+            writer.add_summary(message)
+        return
+    # TensorBoard keeps the settings that it reads first, and reads files in alphabetical order.
+    with tf.io.TFRecordWriter(f"{writer.get_logdir()}/events.out.tfevents.0") as file:
+        for message in written:
+            event = tf.Event(wall_time=time.time(), summary=tf.Summary.FromString(message))
+            file.write(event.SerializeToString())
 
 
 def log_end(writer: Any, succeeded: bool) -> None:

@@ -50,13 +50,16 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # for TensorFlow's C++ part
 with _quiet():
     import tensorflow.compat.v1 as tf
 logging.getLogger("tensorflow").setLevel(logging.CRITICAL)  # for its Python part
+# The Graphs tab shows the shapes of TensorFlow 1's variables. It shows those of TensorFlow 2 as
+# scalars, because a line of the graph carries only their handle.
+tf.disable_resource_variables()
 
 
-def device(seed: int | None) -> str:
-    """Return what computes, "the CPU" or "a GPU". With a seed, make the GPU repeatable."""
+def device(repeatable: bool) -> str:
+    """Return what computes, "the CPU" or "a GPU"; make the GPU repeatable if that is wanted."""
     if not tf.config.list_physical_devices("GPU"):
         return "the CPU"
-    if seed is not None:  # otherwise a GPU adds numbers in a different order each time
+    if repeatable:  # otherwise a GPU adds numbers in a different order each time
         os.environ["TF_DETERMINISTIC_OPS"] = "1"
     return "a GPU"
 

@@ -43,7 +43,8 @@ def program(main: collections.abc.Callable[[list[str]], None]) -> typing.NoRetur
 
 def say(sentence: str) -> None:
     """Print a line at once; continue if nothing reads standard output any more (`| head`)."""
-    _write(sys.stdout, f"{sentence}\n")
+    with tqdm.external_write_mode():  # hides a reader's own bar meanwhile
+        _write(sys.stdout, f"{sentence}\n")
 
 
 def _write(stream, text):

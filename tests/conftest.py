@@ -14,21 +14,11 @@ import pytest
 # for each other.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from helpers import OFFLINE, PROJECT, browser, heed_signals, serve_tensorboard
+from helpers import OFFLINE, PROJECT, browser, serve_tensorboard
 from support.terminal import Problem
 
 # Windows has no fork and no pseudo-terminals, which these tests need.
-FORKS = [
-    "draw",
-    "download",
-    "edits",
-    "faults",
-    "imports",
-    "mnist",
-    "page",
-    "tensorboard",
-    "terminal",
-]
+FORKS = "continue draw download edits faults imports mnist page tensorboard terminal".split()
 collect_ignore = [f"test_{name}.py" for name in FORKS] if os.name == "nt" else []
 
 
@@ -102,39 +92,6 @@ def data_dir(request):
 
 
 # --------------------------------------------------------------------------------------- mnist.py
-
-
-@pytest.fixture
-def start(tmp_path, generated_data):
-    """Start mnist.py as its user would, but offline; further keywords are those of Popen.
-
-    It learns from generated digits unless told otherwise, and logs to tmp_path / "runs".
-    """
-    processes = []
-
-    def start(*flags, script=PROJECT / "mnist.py", data_dir=generated_data, **options):
-        folders = ["--data_dir", data_dir, "--logdir", tmp_path / "runs"]
-        command = [sys.executable, script, *folders, *flags]
-        options = {
-            "stdout": subprocess.PIPE,
-            "stderr": subprocess.PIPE,
-            "text": True,
-            "cwd": tmp_path,
-            "preexec_fn": heed_signals,
-        } | options
-        options["env"] = os.environ | OFFLINE | options.get("env", {})
-        process = subprocess.Popen(list(map(str, command)), **options)
-        processes.append(process)
-        return process
-
-    yield start
-    for process in processes:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-        for pipe in (process.stdout, process.stderr):
-            if pipe:
-                pipe.close()
 
 
 @pytest.fixture

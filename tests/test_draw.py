@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import os
 import re
 import shutil
 import signal
@@ -17,6 +18,7 @@ from helpers import saved_runs
 from helpers.draw_server import serving
 from helpers.saved_runs import LEFT, RIGHT, WIDE, damage
 from support import terminal
+from support.saved import GRAPH
 
 
 @pytest.fixture
@@ -55,7 +57,10 @@ def status_for(result, host):
     return app.test_client().get("/api/runs", headers={"Host": host}).status_code
 
 
-def test_it_says_which_networks_it_starts_with_and_where_it_is(in_process, logdir, tmp_path):
+def test_it_says_which_networks_it_starts_with_and_where_it_is(
+    in_process, logdir, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(mnist, "CONTINUE", "newest")  # a reader continued the last run
     untested = {"accuracy": None, "loss": None, "images": None}
     saved_runs.save(logdir / RIGHT, 100, saved_runs.random_weights(2, "softmax"), **untested)
     result = in_process("--logdir", logdir, "--data_dir", tmp_path, "--port", "0")
@@ -80,10 +85,17 @@ def test_without_a_convolutional_run_it_says_what_to_do(in_process, tmp_path):
     folder = tmp_path / "runs"
     for _ in range(2):
         result = in_process("--logdir", folder, "--port", "0")
-        sentence = "has a convolutional network: run `python mnist.py` first."
+        sentence = "that can be loaded: train one there with mnist.py first."
         assert str(result.problem).endswith(sentence) and result.problem.status == 1
         assert not result.said and not result.served and not (folder / LEFT).exists()
         saved_runs.save(folder / RIGHT, 100, saved_runs.random_weights(2, "softmax"))
+
+
+def test_runs_of_earlier_versions_are_only_in_tensorboard(in_process, logdir):
+    for run in LEFT, RIGHT, WIDE:
+        (logdir / run / GRAPH).unlink()
+    result = in_process("--logdir", logdir, "--port", "0")
+    assert "(those of earlier versions are only in TensorBoard)" in str(result.problem)
 
 
 def test_damaged_runs_are_left_out_at_the_start(in_process, logdir):
@@ -155,6 +167,7 @@ def test_a_process_answers_and_ends_silently_on_ctrl_c(logdir, data_dir):
         for rubbish in b"\x16\x03\x01\x02\r\n\r\n", b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n":
             with socket.create_connection(("127.0.0.1", process.port)) as connection:
                 connection.sendall(rubbish)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
-    assert (out, err) == ("", "") and process.returncode in (0, 130, -signal.SIGINT)
+        said = process.said()
+        os.kill(process.pid, signal.SIGINT)
+        process.join(20)
+        assert process.said() == said and process.exitcode in (0, 130, -signal.SIGINT)

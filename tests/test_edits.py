@@ -10,12 +10,15 @@ import ast
 import re
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
 from helpers import PROJECT, forked
-from helpers.small_mnist import small_set, write
+from helpers.small_mnist import TEST_IMAGES, TEST_LABELS, small_set, write
+from page.networks import Refusal, TrainedRuns
 
 SOURCE = (PROJECT / "mnist.py").read_text(encoding="utf-8")
+CONTENTS = small_set(600, 40)
 RUN, SENTENCE = "run", "sentence"  # what becomes of an edit; else the name of Python's error
 
 # What somebody who learns does to the network and the loop. Below a name and what becomes of it
@@ -40,6 +43,11 @@ dropout by a placeholder: run
 dropout by a placeholder without a value in the test: InvalidArgumentError
     relu(fc1 -> relu(tf.nn.dropout(fc1, tf.placeholder(tf.float32, name="keep"))
     model.labels: labels}  # -> model.labels: labels, "keep:0": 0.5}  #
+twelve answers: run
+    (hidden, neurons, 10, -> (hidden, neurons, 12,
+dropout that is off unless a rate is fed: run
+    relu(fc1 -> relu(tf.nn.dropout(fc1, rate=tf.placeholder_with_default(0.0, [], name="rate"))
+    model.labels: labels}  # -> model.labels: labels, "rate:0": 0.5}  #
 gradient descent: run
     AdamOptimizer( -> GradientDescentOptimizer(
 momentum: run
@@ -138,6 +146,10 @@ values too late: sentence
     session.run(tf.global_variables_initializer()) -> pass
     batch = { -> session.run(tf.global_variables_initializer()); batch = {
 """
+UNSHOWN = {  # on the page
+    "dropout by a placeholder": ("needs-more", "keep"),
+    "twelve answers": ("no-logits", None),
+}
 CLEAR = r"""EPOCHS = 2e1; EPOCHS = "20"; EPOCHS = np.int64(20); EPOCHS = 60000 / 6000; SEED = 1.0
 LEARNING_RATE = 1/10000; LEARNING_RATE = "0.001"; LEARNING_RATE = np.float32(0.01); SEED = "7"
 NETWORK = "Softmax"; BATCH_SIZE = 1e2; SEED = np.uint8(7); POINTS = 1; KERNELS = "4"; NEURONS = 1e1
@@ -188,7 +200,7 @@ def pytest_generate_tests(metafunc):
 def runs(request, tmp_path_factory):
     """What becomes of each edit: futures, by the names of the tests; two run at a time."""
     data_dir = tmp_path_factory.mktemp("small")
-    write(data_dir, small_set(600, 40))
+    write(data_dir, CONTENTS)
     tests = [test for test in request.session.items if test.originalname == "test_edit"]
     with ThreadPoolExecutor(2) as pool:
         yield {
@@ -212,6 +224,24 @@ def run(edit, data_dir, folder):
     return program, *forked.run([], folder / "said", offline, str(program))
 
 
+def check_page(folder, name):
+    """With another mnist.py, each run answers on the page as it did in its last test."""
+    images = np.frombuffer(CONTENTS[TEST_IMAGES], np.uint8, offset=16).reshape(-1, 784) / 255
+    labels = np.frombuffer(CONTENTS[TEST_LABELS], np.uint8, offset=8)
+    runs = TrainedRuns(folder)
+    for record in runs.list():
+        if name in UNSHOWN:
+            with pytest.raises(Refusal) as refusal:
+                runs.get(record.name)
+            assert (refusal.value.code, refusal.value.reason) == UNSHOWN[name]
+            continue
+        right = runs.get(record.name).probabilities(images).argmax(axis=1) == labels
+        assert np.isfinite(runs.get(record.name).layers(images[:1])["logits"]).all()
+        is_same_test = record.images == len(labels) and record.step == 6
+        if is_same_test and name not in ("dropout by a rate", "a test on other images"):
+            assert np.mean(right) == pytest.approx(record.accuracy, abs=0.026)  # one may be a tie
+
+
 def test_edit(name, expected, source, request, runs):
     program, status, said = runs[request.node.name].result()
     outcome = RUN if status == 0 else SENTENCE
@@ -219,5 +249,7 @@ def test_edit(name, expected, source, request, runs):
         *_, place, outcome = said.splitlines()
         assert place.startswith(f"Raised at {program}:"), said
     assert expected in (None, outcome), said
+    if outcome == RUN and status == 0:
+        check_page(program.parent, name)
     if outcome == SENTENCE:
         assert status == 1 and said.splitlines()[-1].endswith("."), said

@@ -11,7 +11,6 @@ import os
 import pty
 import re
 import shlex
-import shutil
 import signal
 import subprocess
 import threading
@@ -20,8 +19,7 @@ import time
 import numpy as np
 import pytest
 
-import mnist
-from helpers import curve, events, forked, run_folders, wait_for
+from helpers import curve, events, forked, run_folders, scalars, variables, wait_for
 from helpers.http_server import serve
 from helpers.small_mnist import digests, small_set, write
 from support import run as runs
@@ -39,6 +37,7 @@ STEPS = 20
 LONG = 100_000
 SMALL = (8, 256)  # kernels and neurons, for runs that are many
 SHIPPED = (16, 1024)  # with them, a checkpoint takes 13 MB
+CONTINUE = "To continue, add the flag --continue=newest."
 NO_SPACE = r"runs/lr=.* cannot be written to any more: No space left on device\.$"
 
 
@@ -124,9 +123,7 @@ def checkpoints(folder):
     """Return the steps of the checkpoints in a folder; each can be read, whole."""
     steps = set()
     for index in folder.glob("model.ckpt-*.index"):
-        # This checks what it reads by CRC-32C.
-        reader = mnist.tf.train.load_checkpoint(str(index.with_suffix("")))
-        weights = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+        weights = variables(index.with_suffix(""))  # TensorFlow checks them by CRC-32C
         assert set(weights) >= {"fc1/Weights", "fc2/Biases"}
         assert all(np.isfinite(values).all() for values in weights.values())
         steps.add(int(index.stem.rpartition("-")[2]))
@@ -153,9 +150,9 @@ def check_what_is_left(run):
     if whole >= 5:
         train = events(run.folder / "train")
         assert {event.step for event in train.Scalars("Loss")} >= set(range(whole))
-        for tag in ["conv/weight", "fc2/bias", "moved since step 0/fc1/Weights"]:
-            found = {event.step for event in train.Histograms(tag)}
-            assert found >= {step for step in looks if step <= whole}
+        logged = [train.Histograms("conv/weight"), train.Histograms("fc2/bias")]
+        for found in [*logged, train.Tensors("moved since step 0/fc1/Weights")]:
+            assert {event.step for event in found} >= {step for step in looks if step <= whole}
     assert max(checkpoints(run.folder)) >= max(step for step in looks if step <= last)
     return last
 
@@ -186,8 +183,7 @@ def shown_by(ask, logdir):
             found = {}
             for run, tags in ask("plugin/scalars/tags").items():
                 if run.startswith(f"{name}/") and "Accuracy" in tags:
-                    points = ask("plugin/scalars/scalars", run=run, tag="Accuracy")
-                    found[run] = {step: pytest.approx(value) for _, step, value in points}
+                    found[run] = pytest.approx(scalars(ask, run, "Accuracy"))
             return found
 
         wait_for(lambda: shown() == curves)
@@ -211,8 +207,8 @@ def test_killed_at_twenty_moments(tmp_path, mirror, tensorboard, dice, often):
     assert check_what_is_left(whole) == STEPS
     files = ["*/tmp*", "*/generated*.tmp"]
     files += [f"runs/*/{file}" for file in ["test/events*", "model.ckpt-2*", "newest*", "*/fc1.*"]]
-    moments = ["tested", *dice.sample(files, often(3, 6))]
-    moments += [dice.uniform(0, 0.8 * duration) for _ in range(often(2, 13))]
+    moments = ["tested", *dice.sample(files, often(2, 6))]
+    moments += [dice.uniform(0, 0.8 * duration) for _ in range(often(1, 13))]
     dice.shuffle(moments)
     seen = killed = at_work = 0
     for trial, moment in enumerate(moments):
@@ -235,7 +231,7 @@ def test_killed_at_twenty_moments(tmp_path, mirror, tensorboard, dice, often):
         killed += run.process.exitcode != 0
         at_work += last not in (None, steps)
     # The moment to write generated digits is so short that it may have passed unseen.
-    assert seen >= often(2, 5) and killed >= often(2, 10) and at_work >= often(1, 3)
+    assert seen >= often(1, 5) and killed >= often(1, 10) and at_work >= often(1, 3)
     with shown_by(tensorboard, logdir):
         for folder in ["data 0", "data 0, generated"]:  # after all that, in the same folders
             run = Run(logdir, tmp_path / folder, [] if "generated" in folder else [mirror])
@@ -265,7 +261,7 @@ def test_stopped_at_ten_moments(tmp_path, mirror, dice, often):
             if len(signals) == 1:  # of several, one may come when all is saved already
                 assert status == 128 + signals[0], run.screen
                 *_, result, sentence = run.screen.splitlines()
-                assert sentence == f"Stopped at step {last} of {LONG}."
+                assert sentence == f"Stopped at step {last} of {LONG}. {CONTINUE}"
                 assert result.startswith("Test accuracy") and f"model.ckpt-{last}" in result
                 assert saved.read_record(run.folder).status == "stopped"
         check_data(data_dir)
@@ -310,19 +306,6 @@ def test_disk_that_fills_while_a_run_writes_to_it(tmp_path, data_dir):
         assert check_what_is_left(run) >= 20
 
 
-@pytest.mark.parametrize("what", ["runs", "runs/*", "runs/*/test"])
-def test_folder_deleted_while_a_run_writes_to_it(tmp_path, data_dir, what):
-    run = Run(tmp_path / "runs", data_dir, steps=LONG)
-    run.wait_until_tested(10)
-    (folder,) = tmp_path.glob(what)
-    while folder.exists():
-        shutil.rmtree(folder, ignore_errors=True)
-    assert run.end() == 1
-    sentence = r"runs/lr=.* cannot be written to any more: it was deleted\."
-    assert re.search(sentence, run.screen.splitlines()[-1]), run.screen
-    assert not folder.exists()
-
-
 # --------------------------------------------------------------------------- elsewhere, together
 
 
@@ -345,10 +328,10 @@ def test_two_and_eight_at_once(tmp_path, data_dir, tensorboard, often):
     logdir = tmp_path / "runs"
     logdir.mkdir()
     with shown_by(tensorboard, logdir):
-        for count in [2, often(4, 8)]:
+        for count in [2, often(3, 8)]:
             together = [Run(logdir, data_dir, steps=10) for _ in range(count)]
             assert [run.end() for run in together] == count * [0]
             assert len({run.folder for run in together}) == count
             for run in together:
                 assert check_what_is_left(run) == 10 and checkpoints(run.folder) == {10}
-    assert len(run_folders(logdir)) == 2 + often(4, 8)
+    assert len(run_folders(logdir)) == 2 + often(3, 8)

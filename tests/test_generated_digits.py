@@ -1,5 +1,7 @@
 """The digits that the program draws where there is no MNIST; without network or TensorFlow."""
 
+import argparse
+
 import numpy as np
 import pytest
 
@@ -43,12 +45,6 @@ def test_seeds():
     assert not (images[:, None] == other[None]).all((2, 3)).any(), "two seeds share an image"
 
 
-@pytest.mark.parametrize("size", [1, 25, -10])
-def test_size_must_be_a_multiple_of_ten(size):
-    with pytest.raises(ValueError, match=f"multiple of ten.* {size}"):
-        generated_digits.generate(size, seed=0)
-
-
 @pytest.fixture
 def table(tmp_path, monkeypatch):
     """A copy of generated_digits.txt that a test may edit."""
@@ -75,7 +71,9 @@ def test_a_way_that_was_added_is_drawn(table):
 def test_a_line_that_cannot_be_read_is_named(table, tmp_path, line):
     table.write_text(f"{line}\n")
     with pytest.raises(terminal.Problem) as caught:
-        input_data.read_or_generate(tmp_path / "data")
+        input_data.read_or_generate(
+            argparse.Namespace(data_dir=tmp_path / "data", seed=None, data=None)
+        )
     assert str(caught.value) == f"{table}, line 1, cannot be read: {line!r}."
     table.write_text("0  1  1,1 2,2\n")
     with pytest.raises(ValueError, match="no way to write the digit 1"):

@@ -1,6 +1,7 @@
 """What an import changes and shows: nothing, but for what TensorFlow reads."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -8,7 +9,9 @@ import pytest
 
 from helpers import PROJECT, heed_signals
 
-NOTICE = "import os; os.write(2, b'a notice that says why\\n')\n"
+NOTICE = """import os; os.write(2, b'a notice that says why\\n')
+def disable_resource_variables(): pass
+"""
 STUB = "import unittest.mock\ndef __getattr__(name): return unittest.mock.MagicMock()\n"
 LOOK = "[signal.getsignal(n) for n in signal.valid_signals()], dict(os.environ), os.listdir()"
 MODULES = ["mnist", "input_data"]
@@ -75,7 +78,7 @@ except SystemExit as error:
     print("ended with", error.code, flush=True)
 os.write(2, b"later")
 """
-    done = python("-c", script, text=NOTICE + end)
+    done = python("-c", script, text=STUB + NOTICE + end)
     assert (done.stdout, done.stderr) == ("ended with 130\n" if end else "", "later")
 
 
@@ -83,3 +86,32 @@ def test_failed_import_shows_why(python):
     done = python(PROJECT / "mnist.py", text=NOTICE + "raise ImportError('no such wheel')")
     assert done.returncode != 0
     assert "a notice that says why" in done.stderr and "no such wheel" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "program, file, hidden",
+    [
+        ("draw.py", "random.py", "random"),
+        ("mnist.py", "math.py", "math"),  # which NumPy's C code imports too
+        ("mnist.py", "numpy/__init__.py", "numpy"),
+        ("mnist.py", "test.py", None),  # nothing imports Python's own
+        ("mnist.py", "time.py", None),  # Python's own is in no folder
+    ],
+)
+def test_file_that_hides_a_module(python, tmp_path, program, file, hidden):
+    """It ends the program in one sentence, and is not executed itself."""
+    for name in ["support", "page"]:
+        shutil.copytree(PROJECT / name, tmp_path / name)
+    for path in PROJECT.glob("*.py"):
+        shutil.copy(path, tmp_path)
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text("print('executed')")
+    done = python(tmp_path / program, "--unknown", text=STUB)
+    sentence = "Unrecognized arguments: --unknown; --help lists the flags.\n"
+    if hidden:
+        sentence = (
+            f"{file} beside mnist.py hides the module {hidden} of Python or of a library, "
+            "which the program needs: rename your file.\n"
+        )
+    assert (done.returncode, done.stderr) == (1 if hidden else 2, sentence)
+    assert done.stdout == ""

@@ -1,7 +1,7 @@
 """Reading MNIST's files, well-formed or not, and handing out batches."""
 
+import argparse
 import gzip
-import io
 import os
 import struct
 import subprocess
@@ -31,7 +31,7 @@ from helpers.small_mnist import (
 from support import generated_digits, terminal
 from support.tensorflow1 import tf
 
-WAY_OUT = "move it to another folder, and MNIST's own is downloaded in its place"
+WAY_OUT = "move it to another folder, and if a mirror can be reached, MNIST's own is downloaded"
 
 
 def read(folder, **arguments):
@@ -56,7 +56,6 @@ def small(tmp_path):
 
 def test_shapes_and_dtypes(small):
     mnist = input_data.read_data_sets(str(small), validation_size=2)
-    assert mnist._fields == ("train", "validation", "test")
     assert [part.num_examples for part in mnist] == [10, 2, 5]
     for part, pixels in zip(mnist, read(small, validation_size=2), strict=True):
         assert part.images.shape == (part.num_examples, 784) and part.images.dtype == np.float32
@@ -80,8 +79,10 @@ def test_first_training_images_are_the_validation_set(small):
     assert (mnist.train.num_examples, mnist.validation.num_examples) == (0, 12)
     with pytest.raises(ValueError, match="from a set of 0"):
         mnist.train.next_batch(1)
-    with pytest.raises(ValueError, match="validation_size must be 0 to 12, .* not 13"):
-        read(small, validation_size=13)
+    assert read(small, validation_size=4.0).train.num_examples == 8
+    for size in [13, -1, 0.5, None, "4", np.nan]:
+        with pytest.raises(ValueError, match=f"validation_size must be 0 to 12, .* not {size!r}"):
+            read(small, validation_size=size)
 
 
 def test_dtypes(small):
@@ -107,13 +108,16 @@ def test_fake_data_is_the_generated_digits(small, monkeypatch):
 
 @pytest.mark.parametrize("spelling", ["{}.gz", "{}", "dotted", "dotted.gz"])
 @pytest.mark.parametrize("packed", [True, False])
-def test_packed_or_not_under_any_name(tmp_path, monkeypatch, spelling, packed):
-    """Some programs unpack a file and leave its name as it was."""
+@pytest.mark.parametrize("place", ["", "raw", "MNIST/raw", "a folder of its name"])
+def test_packed_or_not_under_any_name(tmp_path, monkeypatch, spelling, packed, place):
+    """Some programs unpack a file and leave its name as it was, or into a folder of its name."""
     monkeypatch.setenv("HOME" if os.name == "posix" else "USERPROFILE", str(tmp_path))
     contents = small_set()
     for name, content in contents.items():
         file = spelling.replace("dotted", name.replace("-idx", ".idx")).format(name)
-        (tmp_path / file).write_bytes(pack(content) if packed else content)
+        folder = tmp_path / (file if place.startswith("a folder") else place)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_bytes(pack(content) if packed else content)
     mnist = read(b"~")
     assert mnist.train.images.tobytes() == contents[TRAIN_IMAGES][16:]
     assert mnist.test.labels.tobytes() == contents[TEST_LABELS][8:]
@@ -167,13 +171,21 @@ def header(*numbers):
         (TRAIN_IMAGES, header(2051, 2**32 - 1, 28, 28) + IMAGES[16:], "of 4,294,967,295 images"),
         (TRAIN_LABELS, LABELS[:-1], "holds 11 bytes, not the 12 of 12 labels"),
         (TRAIN_LABELS, IMAGES, "is not a file of labels: it begins with 0x803"),
-        (TRAIN_LABELS, LABELS[:-1] + b"\x0a", "label 10"),
         (TRAIN_LABELS, idx_labels(np.zeros(11, np.uint8)), "11 labels for the 12 images"),
     ],
 )
 def test_malformed_content(tmp_path, spelling, name, content, match):
     write(tmp_path, {**small_set(), name: content}, spelling)
     refused(tmp_path, spelling.format(name), match)
+
+
+@pytest.mark.parametrize("label", [10, 26, 46])
+def test_letters_are_not_called_malformed(small, label):
+    """EMNIST's files, under MNIST's names, are intact, and perhaps the only copy."""
+    (small / f"{TEST_LABELS}.gz").write_bytes(idx_labels(np.uint8([label, 1, 2, 3, 4])))
+    with pytest.raises(ValueError, match=f"holds the label {label}, .*EMNIST.*keep it") as caught:
+        read(small)
+    assert str(small / TEST_LABELS) in str(caught.value) and "move it" not in str(caught.value)
 
 
 # In place of some bytes, other ones; half of the time in the header.
@@ -200,7 +212,8 @@ def test_corruptions_are_errors_or_harmless(name, damage, kind):
         try:
             mnist = read(folder)
         except ValueError as error:
-            assert str(path) in str(error) and WAY_OUT in str(error) and "\n" not in str(error)
+            assert str(path) in str(error) and "another folder" in str(error)
+            assert "\n" not in str(error)
             return
         content = path.read_bytes()
     content = gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
@@ -242,6 +255,16 @@ def test_each_image_once_an_epoch(n, sizes, shuffle):
     assert numbers.epochs_completed == max(len(taken) - 1, 0) // n
 
 
+@given(st.integers(1, 20), sizes, st.integers(0, 30))
+def test_skip_is_like_batches(n, sizes, first):
+    taken, skipped = data_set(n), data_set(n)
+    take(taken, [first, *sizes])
+    take(skipped, [first])
+    skipped.skip(sum(sizes))
+    assert skipped.epochs_completed == taken.epochs_completed
+    assert take(skipped, [7, 45, 1]) == take(taken, [53])
+
+
 def test_seeds(small):
     def batches(seed):
         return [
@@ -268,8 +291,12 @@ def test_batches_are_copies_and_fake_data_is_ignored():
     images, _ = numbers.next_batch(10, fake_data=True, shuffle=False)
     images[:] = 77
     assert np.array_equal(numbers.images[:, 0], np.arange(10))
-    with pytest.raises(ValueError, match="-1 images"):
-        numbers.next_batch(-1)
+    for method in [numbers.next_batch, numbers.skip]:
+        for count in [-1, 0.5, "5", None, np.nan, np.inf]:
+            with pytest.raises(ValueError, match=f"^{count!r} images cannot be taken"):
+                method(count)
+    for count in [5.0, np.float32(5), np.int64(5)]:
+        assert len(numbers.next_batch(count)[1]) == 5
 
 
 # What old scripts use besides: TensorFlow 1.15's functions, and its names of a set's state.
@@ -306,27 +333,46 @@ def test_the_place_in_an_epoch_can_be_set():
     assert sorted(take(numbers, [10])) == list(range(0, 20, 2))
 
 
-def test_extract(small):
+def test_the_first_tutorials_functions(small):
+    """TensorFlow 0.6: files by their paths, or open ones, and sets that can be replaced."""
     contents = small_set()
-    with open(small / f"{TEST_IMAGES}.gz", "rb") as file:
-        images = input_data.extract_images(file)
-    assert images.shape == (5, 28, 28, 1) and images.tobytes() == contents[TEST_IMAGES][16:]
-    packed = (small / f"{TEST_LABELS}.gz").read_bytes()
-    labels = input_data.extract_labels(io.BytesIO(packed))
+    path = input_data.maybe_download(f"{TEST_LABELS}.gz", os.fsencode(small))
+    assert path == str(small / f"{TEST_LABELS}.gz")
+    labels = input_data.extract_labels(path)
     assert labels.dtype == np.uint8 and labels.tobytes() == contents[TEST_LABELS][8:]
-    one_hot = input_data.extract_labels(io.BytesIO(packed), one_hot=True, num_classes=12)
+    images = input_data.extract_images(os.fsencode(small / f"{TEST_IMAGES}.gz"))
+    assert images.shape == (5, 28, 28, 1) and images.tobytes() == contents[TEST_IMAGES][16:]
+    with open(path, "rb") as file:
+        one_hot = input_data.extract_labels(file, one_hot=True, num_classes=12)
     assert one_hot.shape == (5, 12) and np.array_equal(one_hot.argmax(axis=1), labels)
     assert np.array_equal(one_hot, input_data.dense_to_one_hot(labels, 12))
+    mnist = read(small)
+    mnist.test = input_data.DataSet(images, labels, dtype="uint8")
+    assert np.array_equal(mnist.test.images, read(small).test.images)
+    assert input_data.SOURCE_URL.startswith("https://")
+
+
+def chosen(folder, data=None):
+    return argparse.Namespace(data_dir=folder, seed=1, data=data)
 
 
 def test_what_is_wrong_with_the_files_is_said_in_a_sentence(small, monkeypatch):
     (small / f"{TEST_IMAGES}.gz").write_bytes(b"")
     with pytest.raises(terminal.Problem) as caught:
-        input_data.read_or_generate(small, seed=1)
+        input_data.read_or_generate(chosen(small, "MNIST"))
     assert str(caught.value).endswith(f"{WAY_OUT}.") and caught.value.status == 1
     monkeypatch.setattr(input_data, "MIRRORS", ["http://127.0.0.1:1/"])
     with pytest.raises(terminal.Problem, match="cannot be downloaded into .*; name another folder"):
-        input_data.read_or_generate(small / f"{TEST_IMAGES}.gz")
+        input_data.read_or_generate(chosen(small / f"{TEST_IMAGES}.gz"))
+
+
+def test_a_run_that_continues_with_generated_digits_downloads_nothing(small, monkeypatch, capsys):
+    monkeypatch.setattr(generated_digits, "TRAIN_SIZE", 20)
+    monkeypatch.setattr(generated_digits, "TEST_SIZE", 10)
+    monkeypatch.setattr(input_data, "find", None)  # MNIST is not even looked for
+    mnist = input_data.read_or_generate(chosen(small, input_data.GENERATED))
+    assert mnist.train.name == input_data.GENERATED and mnist.train.num_examples == 20
+    assert capsys.readouterr().out == ""
 
 
 # The official MNIST.

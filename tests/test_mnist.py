@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 import input_data
-import mnist
-from helpers import curve, events, numpy_layers, run_folders, smoothed
+from helpers import curve, events, numpy_layers, run_folders, smoothed, variables
 from helpers.small_mnist import (
     TEST_IMAGES,
     TEST_LABELS,
@@ -17,10 +16,9 @@ from helpers.small_mnist import (
     small_set,
     write,
 )
-from mnist import tf
+from page.networks import TrainedRuns
 from support import generated_digits, saved
 
-LOOKS = [0, 20, 40, 100, 200, 300, 500, 1000, 1500, 2000]  # of the default run at its layers
 LAYERS = {  # {scope: sizes of weights and biases}, with the constants as shipped
     "conv": (5 * 5 * 16, 16),
     "fc1": (14 * 14 * 16 * 1024, 1024),
@@ -65,26 +63,12 @@ def test_default_run_can_be_smoothed(default_run):
         assert shown[step] == pytest.approx(accuracy[step], abs=points / 100)
 
 
-def test_default_run_tests_on_all_images_at_each_quarter(default_run):
-    """Everywhere else it takes 500: accuracy times the images is a whole number."""
-    for step, accuracy in curve(default_run.folder / "test", "Accuracy").items():
-        images = 10_000 if step in (500, 1000, 1500, 2000) else 500
-        assert accuracy * images == pytest.approx(round(accuracy * images), abs=0.01)
-
-
 def test_default_run_can_be_rebuilt(default_run, mnist_data):
-    """Its record and checkpoint give the network again; NumPy agrees with every answer."""
+    """Its folder gives the network again; NumPy agrees with every answer."""
     test = input_data.read_data_sets(mnist_data).test
-    (run,) = saved.find(default_run.folder.parent)
-    assert (run.folder, run.record.step) == (default_run.folder, 2000)
-    with tf.Graph().as_default(), tf.Session() as session:
-        images = tf.placeholder(tf.float32, [None, 784])
-        logits = mnist.network(images, run.record)
-        tf.train.Saver().restore(session, run.checkpoint)
-        answers = np.concatenate(
-            [session.run(logits, {images: part}) for part in np.split(test.images, 20)]
-        )
-        weights = {variable.op.name: session.run(variable) for variable in tf.trainable_variables()}
+    network = TrainedRuns(default_run.folder.parent).get(default_run.folder.name)
+    parts = [network.layers(part)["logits"] for part in np.split(test.images, 20)]
+    answers, weights = np.concatenate(parts), variables(default_run.folder / "model.ckpt-2000")
     accuracy = curve(default_run.folder / "test", "Accuracy")[2000]
     assert np.mean(answers.argmax(axis=1) == test.labels) == pytest.approx(accuracy, abs=1e-4)
     expected = numpy_layers(weights, test.images[:500])[-1]
@@ -95,8 +79,6 @@ def test_default_run_has_histograms_of_what_a_layer_is(default_run):
     train = events(default_run.folder / "train")
     histograms = {tag: train.Histograms(tag) for tag in train.Tags()["histograms"]}
     for scope, sizes in LAYERS.items():
-        for kind in ["weight", "bias", "activation"]:
-            assert [event.step for event in histograms[f"{scope}/{kind}"]] == LOOKS
         for kind, size in zip(["weight", "bias"], sizes, strict=True):
             values = histograms[f"{scope}/{kind}"]
             assert {event.histogram_value.num for event in values} == {size}
@@ -113,8 +95,8 @@ def test_default_run_has_histograms_of_what_a_layer_is(default_run):
 def test_run_without_network_learns_from_generated_digits_and_says_so(
     run_here, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(generated_digits, "TRAIN_SIZE", 4000)
-    monkeypatch.setattr(generated_digits, "TEST_SIZE", 1000)
+    monkeypatch.setattr(generated_digits, "TRAIN_SIZE", 1000)
+    monkeypatch.setattr(generated_digits, "TEST_SIZE", 500)
     (tmp_path / "empty").mkdir()
     status, out, err = run_here("--epochs", 20, data_dir=tmp_path / "empty")
     assert status == 0, err
@@ -132,33 +114,22 @@ def test_run_without_network_learns_from_generated_digits_and_says_so(
     assert list(curve(folder / "train", "Loss")) == list(range(20))
 
 
-def test_softmax_network(run_here, tmp_path):
-    status, _, err = run_here("--network", "softmax", "--epochs", 600, "--learning_rate", 0.002)
-    assert status == 0, err
-    (folder,) = (tmp_path / "runs").iterdir()
-    assert folder.name == "lr=0.002,600,softmax,generated-digits"
-    assert curve(folder / "test", "Accuracy")[600] > 0.8
-    tags = events(folder / "train").Tags()["histograms"]
-    assert {"fc/weight", "fc/bias", "fc/activation"} <= set(tags)
-    assert not any(re.search("conv|fc1", tag) for tag in tags)
-
-
 def test_seed_repeats_a_run_to_the_last_bit(run_here, tmp_path):
     (tmp_path / "data").mkdir()
     write(tmp_path / "data", small_set(600, 300))
     for seed in [7, 7, None, None]:
-        flags = ["--epochs", 3, "--batch_size", 50, "--seed", seed]
+        flags = ["--epochs", 3, "--kernels", 4, "--neurons", 16, "--seed", seed]
         status, _, err = run_here(*flags, data_dir=tmp_path / "data")
         assert status == 0, err
-    name = "lr=0.0001,3,batch_size=50,other-digits"
+    name = "lr=0.0001,3,kernels=4,neurons=16,other-digits"
     names = [name, f"{name},2", f"{name},3", f"{name},4"]
     assert run_folders(tmp_path / "runs") == names
     results = []
     for name in names:
         folder = tmp_path / "runs" / name
-        weights = tf.train.load_checkpoint(str(folder / "model.ckpt-3"))
+        weights = variables(folder / "model.ckpt-3")
         losses = [tuple(curve(folder / part, "Loss").values()) for part in ["train", "test"]]
-        results.append((*losses, weights.get_tensor("fc1/Weights").tobytes()))
+        results.append((*losses, weights["fc1/Weights"].tobytes()))
     first, again, free, other = results
     assert first == again
     for one, two in [(first, free), (first, other), (free, other)]:
@@ -171,7 +142,8 @@ def test_both_curves_show_the_network_of_their_step(run_here, tmp_path):
     contents[TEST_IMAGES], contents[TEST_LABELS] = contents[TRAIN_IMAGES], contents[TRAIN_LABELS]
     (tmp_path / "data").mkdir()
     write(tmp_path / "data", contents)
-    flags = ["--network", "softmax", "--batch_size", 500, "--learning_rate", 0.1, "--epochs", 20]
+    flags = ["--kernels", 4, "--neurons", 64, "--batch_size", 500, "--epochs", 20]
+    flags += ["--learning_rate", 0.001]
     status, _, err = run_here(*flags, data_dir=tmp_path / "data")
     assert status == 0, err
     (folder,) = (tmp_path / "runs").iterdir()
@@ -204,9 +176,8 @@ def test_diverging_run_stops_with_one_sentence(run_here, tmp_path, network, rate
     assert saved.read_record(folder).status == "failed"
 
 
-def test_run_that_learned_nothing_says_what_that_means(run_here):
-    """At a rate of 0.1 all ReLUs die; at 1e-9 hardly a weight moves."""
-    for rate, steps, cure in [(0.1, 40, "smaller"), (1e-9, 3, "larger")]:
-        status, out, err = run_here("--seed", 1, "--learning_rate", rate, "--epochs", steps)
-        assert status == 0, err
-        assert "no better than guessing" in out and f"{cure} LEARNING_RATE" in out
+def test_run_whose_relus_died_says_so(run_here):
+    flags = ["--learning_rate", 0.1, "--kernels", 4, "--neurons", 64, "--epochs", 40, "--seed", 1]
+    status, out, err = run_here(*flags)
+    assert status == 0, err
+    assert "no better than guessing" in out and "try a smaller LEARNING_RATE" in out

@@ -1,4 +1,4 @@
-"""mnist.py in a notebook: a real kernel, which is interrupted, and goes on."""
+"""mnist.py in a notebook: a real kernel, which is interrupted, and continues."""
 
 import os
 import re
@@ -129,7 +129,8 @@ def test_interrupt_ends_the_run_in_order(kernel):
         when=lambda: list(run.glob("model.ckpt-*.index")),
     )
     ((name, shown),) = errors
-    assert name == "Problem" and re.fullmatch(r"Stopped at step \d+ of 1000000\.", shown)
+    words = r"Stopped at step \d+ of 1000000\. To continue, set mnist\.CONTINUE = \"newest\"\."
+    assert name == "Problem" and re.fullmatch(words, shown)
     assert "Test accuracy" in out
     assert '"stopped"' in (run / "run.json").read_text()
     out, err, errors = kernel.run("mnist.EPOCHS = 3\nmnist.main()")

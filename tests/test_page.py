@@ -1,13 +1,11 @@
 """The page of draw.py in a real browser: what one draws, what is answered, and what is inside."""
 
-import contextlib
 import functools
 import json
 import os
 import re
 import shutil
 import signal
-import tempfile
 import time
 import urllib.request
 from pathlib import Path
@@ -16,8 +14,10 @@ import numpy as np
 import pytest
 
 import mnist
-from helpers import forked, numpy_layers, saved_runs, wait_for
+from helpers import forked, numpy_layers, saved_runs, variables, wait_for
+from helpers.draw_server import serving
 from support import saved
+from support.saved import GRAPH
 from support.tensorflow1 import tf
 
 selenium = pytest.importorskip("selenium.webdriver", reason="needs Selenium: pip install selenium")
@@ -38,22 +38,6 @@ def logdir(tmp_path_factory, data_dir):
         flags += f" --learning_rate 0.001 --seed 1 --logdir {logdir} --data_dir {data_dir}"
         mnist.main(flags.split())
     return logdir
-
-
-@contextlib.contextmanager
-def serving(logdir, data_dir, port=0):
-    """draw.py from when it has printed its address (`.port`), with everything imported before."""
-    flags = ["--logdir", logdir, "--data_dir", data_dir, "--port", port]
-    with tempfile.NamedTemporaryFile("r") as output:
-        changes = {("input_data", "MIRRORS"): []}
-        process = forked.start(flags, output.name, changes, program="draw")
-        try:
-            wait_for(lambda: "Draw at" in Path(output.name).read_text() or not process.is_alive())
-            process.port = int(re.search(r"http://[^ ]+:(\d+)/ ", output.read())[1])
-            yield process
-        finally:
-            process.kill()
-            process.join()
 
 
 @pytest.fixture(scope="session")
@@ -84,8 +68,7 @@ def found(logdir, network):
 
 
 def weights(logdir, network):
-    reader = tf.train.load_checkpoint(found(logdir, network).checkpoint)
-    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+    return variables(found(logdir, network).checkpoint)
 
 
 def layers(logdir, picture):
@@ -346,12 +329,13 @@ def test_the_page_follows_a_run_in_training(chromium, copy, data_dir):
         trace(page, SEVEN)
         wait_for(lambda: all(verdicts(page).values()))
         flags = ["--logdir", copy, "--data_dir", data_dir, "--learning_rate", 0.001]
-        training = forked.start([*flags, "--epochs", 9000])  # it is stopped in time
+        flags += ["--kernels", 8, "--neurons", 128, "--epochs", 90_000]  # it is stopped in time
+        training = forked.start(flags, changes={("support.run", "SAVE_EVERY"): 1})
         steps, answers = set(), set()
 
         def learns():
             facts = text_of(page, ".run[data-side=left] p")
-            steps.update(re.findall(r"In training: step ([\d,]+) of 9,000", facts))
+            steps.update(re.findall(r"In training: step ([\d,]+) of 90,000", facts))
             answers.add(tuple(shares(page, "centred", "left")))
             digit = verdicts(page)["centred", "left"]
             return len(steps) >= 3 and len(answers) >= 3 and digit == "7"
@@ -359,7 +343,7 @@ def test_the_page_follows_a_run_in_training(chromium, copy, data_dir):
         wait_for(learns, seconds=120)
         os.kill(training.pid, signal.SIGINT)
         training.join()
-        last = f"Step {saved.find(copy)[0].record.step:,} of 9,000."
+        last = f"Step {saved.find(copy)[0].record.step:,} of 90,000."
         wait_for(lambda: last in text_of(page, ".run[data-side=left] p"))
 
 
@@ -468,7 +452,7 @@ def test_what_is_said_of_mnist_is_not_said_of_other_data(chromium, copy, data_di
         assert "/d/mine 中的文件" in options and "official" not in options
 
 
-def test_networks_of_other_widths_and_dead_ones(chromium, copy, data_dir):
+def test_networks_of_other_layers_and_dead_ones(chromium, copy, data_dir, monkeypatch):
     record = found(copy, "convolutional").record
     data = {"data": record.data, "data_dir": record.data_dir, "started": 2e9}
     large = saved_runs.random_weights(1, kernels=64, neurons=256)
@@ -478,8 +462,18 @@ def test_networks_of_other_widths_and_dead_ones(chromium, copy, data_dir):
     for layer in "conv", "fc1":
         dead = learned | {f"{layer}/Biases": learned[f"{layer}/Biases"] - 1000}
         saved_runs.save(copy / layer, 1, dead, **data)
+    saved_runs.save(copy / "edited", 1, learned, **data)
+    relu = tf.nn.relu
+    other = {"hidden": tf.tanh}
+    monkeypatch.setattr(tf.nn, "relu", lambda x, name=None: other.get(name, relu)(x, name=name))
+    edited = saved_runs.meta_graph.__wrapped__("convolutional", 3, 8)
+    (copy / "edited" / GRAPH).write_bytes(edited)
+    saved_runs.save(copy / "old", 1, learned, **data)
+    (copy / "old" / GRAPH).unlink()
     with serving(copy, data_dir) as process:
         page = open_page(chromium, process.port)
+        wait_for(lambda: "earlier version" in text_of(page, "#notice"))
+        assert "old" not in text_of(page, "[data-side=left] select").split()
         try_edge(page)
         look_inside(page)
         choose_run(page, "left", "large")
@@ -489,6 +483,9 @@ def test_networks_of_other_widths_and_dead_ones(chromium, copy, data_dir):
             choose_run(page, "left", run)
             wait_for(lambda run=run: ("dead" in text_of(page, "#dead")) == (run != "alive"))
         wait_for(lambda: "training digits: 8." in text_of(page, "#neurons-say"))
+        choose_run(page, "left", "edited")
+        wait_for(lambda: not is_shown(page, "#neurons"))
+        assert is_shown(page, "#conv") and "Some layers" in text_of(page, "#dead")
 
 
 def test_similar_digits_feature_maps_neurons_and_logits(page, logdir):

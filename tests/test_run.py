@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,7 +18,7 @@ import pytest
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 import mnist
-from helpers import curve, events, run_folders
+from helpers import events, run_folders
 from input_data import DataSet
 from support import run as runs
 from support import saved, terminal
@@ -40,12 +41,15 @@ def new_run(tmp_path, monkeypatch):
         "epochs": 20,
         "network": "softmax",
         "batch_size": 100,
-        "seed": None,
+        "seed": 3,
+        "repeatable": False,
         "data_dir": "MNIST_data",
         "logdir": tmp_path / "runs",
         "points": 200,
         "kernels": 16,
         "neurons": 1024,
+        "program": Path(mnist.__file__),
+        "continue_run": None,
     }
 
     def new_run(data="MNIST", **settings):
@@ -121,7 +125,7 @@ def test_what_is_due(new_run, monkeypatch, epochs, points, train, test, looks, a
     assert [step for step, due in dues.items() if due.last] == [epochs]
     assert [step for step, due in dues.items() if due.train] == list(range(0, epochs + 1, train))
     assert [step for step, due in dues.items() if due.histograms] == looks == sorted(kept)
-    moved = events(run.folder / "train").Histograms("moved since step 0/fc/Weights")
+    moved = events(run.folder / "train").Tensors("moved since step 0/fc/Weights")
     assert [event.step for event in moved] == looks
     all_digits = sorted({*all_digits, epochs})
     assert [step for step, due in dues.items() if due.pictures] == all_digits
@@ -131,20 +135,26 @@ def test_what_is_due(new_run, monkeypatch, epochs, points, train, test, looks, a
 
 
 def test_network_is_saved_between_looks_too(new_run, monkeypatch):
+    """Every checkpoint has W and B; one, to continue from, has what the optimizer keeps as well."""
     monkeypatch.setattr(runs, "SAVE_EVERY", 0)  # seconds
-    run = new_run(epochs=50)
+    run = new_run(epochs=400)
 
     def at(step):
-        assert checkpoints(run) == [step] == [record(run)["step"]]
+        whole = step // 100 * 100
+        assert sorted(checkpoints(run)) == sorted({step, whole or step})
+        assert (record(run)["step"], record(run)["resumable"]) == (step, whole)
 
     follow(run, at)
+    assert checkpoints(run) == [400]
 
 
 # -------------------------------------------------------------------------------- what is kept
 
 
 def test_record_through_a_run(new_run):
-    run = new_run(epochs=30, learning_rate=0.25, seed=5, batch_size=10, data_dir="digits")
+    run = new_run(
+        epochs=30, learning_rate=0.25, seed=5, repeatable=True, batch_size=10, data_dir="d"
+    )
     begun = saved.read_record(run.folder)
     assert abs(begun.started - run.folder.stat().st_mtime) < 60
     expected = saved.Record(
@@ -154,8 +164,9 @@ def test_record_through_a_run(new_run):
         epochs=30,
         batch_size=10,
         seed=5,
+        repeatable=True,
         data="MNIST",
-        data_dir=os.path.abspath("digits"),
+        data_dir=os.path.abspath("d"),
         started=begun.started,
         status="running",
     )
@@ -163,12 +174,14 @@ def test_record_through_a_run(new_run):
     with (run.folder / "run.json").open() as opened:
         follow(run, accuracy=lambda step: 0.01 * step)
         assert '"running"' in opened.read()  # the record was replaced, not written anew
-    ended = {"status": "finished", "step": 30, "accuracy": 0.3, "loss": 1.25}
-    expected = dataclasses.replace(expected, **ended, images=TEST_IMAGES)
-    assert saved.read_record(run.folder) == expected
+    ended = {"status": "finished", "step": 30, "resumable": 30, "accuracy": 0.3, "loss": 1.25}
+    found = saved.read_record(run.folder)
+    expected = dataclasses.replace(expected, **ended, images=TEST_IMAGES, graph=found.graph)
+    assert found == expected and len(found.graph) == 16
     files = {path.name for path in run.folder.iterdir()}
     checkpoint = {"model.ckpt-30.index", "model.ckpt-30.data-00000-of-00001", "newest"}
-    assert files == {"run.json", "train", "test"} | checkpoint
+    assert files == {"run.json", "mnist.py", "model.meta", "train", "test"} | checkpoint
+    assert (run.folder / "mnist.py").read_bytes() == Path(mnist.__file__).read_bytes()
     convolutional = record(new_run(network="convolutional", kernels=3, neurons=7))
     assert (convolutional["kernels"], convolutional["neurons"]) == (3, 7)
 
@@ -231,26 +244,29 @@ def test_what_a_run_says(new_run, capsys):
         "To see how it learned: tensorboard --logdir=runs/",
         "Next, change LEARNING_RATE or EPOCHS at the top of mnist.py, run it again, "
         "and compare the curves.",
+        "Or continue this run: increase EPOCHS and add the flag --continue=newest.",
     ]
     follow(new_run(epochs=5, data=GENERATED))
-    assert said_at_the_end(run, capsys)[1].startswith("Of 2 runs on this data, the best ")
+    assert said_at_the_end(run, capsys)[1].startswith("Test accuracy of 2 runs, by ")
 
 
 @pytest.mark.parametrize(
-    "rate, epochs, accuracy, words",
+    "rate, edit, words",
     [
-        (0.1, 100, 0.1, "probably the steps were too large.* Try a smaller LEARNING_RATE"),
-        (0.001, 10, 0.149, "probably the steps were too large.* Try a smaller LEARNING_RATE"),
-        (0.001, 9, 0.149, "the weights have hardly moved. Try a larger .* or more EPOCHS"),
-        (0.1, 3, 0.15, None),
+        (0.01, ("truncated_normal", lambda shape, stddev: tf.zeros(shape)), "neurons .* are equal"),
+        (0.01, ("constant", lambda value, shape: tf.fill(shape, -9.0)), "ReLUs .* give 0 for eve"),
+        (0.01, ("train.AdamOptimizer.minimize", lambda self, loss: loss), "W and B have not mov"),
+        (1e-9, None, "The weights have hardly moved: try a larger LEARNING_RATE or more EPOCHS"),
+        (0.001, None, "Look at the images, the labels"),  # they are blank here
     ],
 )
-def test_why_a_run_only_guesses(new_run, capsys, rate, epochs, accuracy, words):
-    run = new_run(learning_rate=rate, epochs=epochs)
-    follow(run, accuracy=lambda step: accuracy)
+def test_why_a_run_only_guesses(new_run, capsys, monkeypatch, rate, edit, words):
+    if edit:
+        monkeypatch.setattr(f"support.tensorflow1.tf.{edit[0]}", edit[1])
+    run = new_run(network="convolutional", learning_rate=rate, kernels=3, neurons=50)
+    mnist.train(run.settings, run.digits, run)
     out = "\n".join(said_at_the_end(run, capsys))
-    assert bool(words) == ("guessing" in out)
-    assert re.search(rf"^That is no better than guessing: {words}\.$", out, re.M) or not words
+    assert re.search(rf"^That is no better than guessing\. .*{words}.*[.?]$", out, re.M)
 
 
 # ------------------------------------------------------------------------------- how it ends
@@ -268,7 +284,9 @@ def test_signal_ends_a_run_in_order(new_run, capsys):
     capsys.readouterr()
     with pytest.raises(terminal.Problem) as problem:
         run.say_result()
-    assert str(problem.value) == "Stopped at step 8 of 1000."
+    assert str(problem.value) == (
+        "Stopped at step 8 of 1000. To continue, add the flag --continue=newest."
+    )
     assert problem.value.status == 128 + signal.SIGTERM
     out = capsys.readouterr().out
     assert out.startswith("Test accuracy 50.00% after step 8, on MNIST. The network is saved in ")
@@ -337,15 +355,6 @@ def test_loss_that_is_not_finite(new_run, loss, note):
     )
 
 
-def test_loss_that_is_not_finite_never_reaches_a_curve(new_run):
-    run = new_run(learning_rate=1e37)
-    with pytest.raises(terminal.Problem, match="LEARNING_RATE 1e\\+37 is too high"):
-        mnist.train(run.settings, run.digits, run)
-    for part in ["train", "test"]:
-        losses = curve(run.folder / part, "Loss")
-        assert losses and all(map(np.isfinite, losses.values()))
-
-
 def test_no_memory(new_run):
     def fail():
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
@@ -356,7 +365,7 @@ def test_no_memory(new_run):
     )
 
 
-@pytest.mark.parametrize("part", [".", "train", "test"])
+@pytest.mark.parametrize("part", ["..", ".", "train", "test"])
 @pytest.mark.parametrize("step", [3, 20])
 def test_folder_that_is_deleted(new_run, part, step):
     """At the last step, too: what could not be written at the very end must not go unsaid."""
@@ -365,7 +374,8 @@ def test_folder_that_is_deleted(new_run, part, step):
         follow(run, lambda now: now == step and shutil.rmtree(run.folder / part))
     place = "runs/lr=0.0001,20,softmax"
     assert str(problem.value) == f"{place} cannot be written to any more: it was deleted."
-    assert run.folder.exists() == (part != ".")
+    assert not (run.folder / part).exists()
+    assert run.folder.exists() == (part in ["train", "test"])
 
 
 def test_errors_of_a_readers_own(new_run, tmp_path):

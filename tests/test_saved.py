@@ -6,6 +6,7 @@ import shutil
 
 from helpers.saved_runs import RECORD, random_weights, save
 from support import saved
+from support.ranking import compare
 from support.tensorflow1 import tf
 
 SOFTMAX = random_weights(0, "softmax")
@@ -14,8 +15,9 @@ SOFTMAX = random_weights(0, "softmax")
 def write(folder, **record):
     """Write the record of a run that has ended, without its checkpoint."""
     folder.mkdir(parents=True, exist_ok=True)
-    known = {"network": "softmax", "status": "finished", "data": "MNIST", "images": 10_000}
-    record = saved.Record(folder.name, **known | {"accuracy": 0.5} | record)
+    known = {"network": "convolutional", "learning_rate": 0.001, "epochs": 2000, "step": 2000}
+    known |= {"status": "finished", "data": "MNIST", "images": 10_000, "accuracy": 0.5}
+    record = saved.Record(folder.name, **known | record)
     record.write(folder)
     return record
 
@@ -81,11 +83,12 @@ def test_damaged_records_harm_nothing(tmp_path):
         shutil.copytree(tmp_path / "whole", folder)
         (folder / "run.json").unlink()
         make(folder / "run.json")
-    own = write(tmp_path / "best", accuracy=0.95)
+    own = write(tmp_path / "best", accuracy=0.95, step=100)
     assert {run.record.name for run in saved.find(tmp_path)} == {"best", "whole"}
-    first, *others = saved.ranking(tmp_path / "best", own).splitlines()
-    assert first.startswith("Of 2 runs")
-    assert [line.split()[2] for line in others] == ["best", "whole"]
+    assert compare(tmp_path / "best", own).splitlines()[1:3] == [
+        "  lr=0.001,100: 95.0%, 1 run  <- this run",
+        "  lr=0.001,3,softmax: 90.0%, 1 run",
+    ]
 
 
 def test_record_of_a_later_version(tmp_path):
@@ -100,34 +103,58 @@ def test_record_of_a_later_version(tmp_path):
 # ----------------------------------------------------------------------------------- the ranking
 
 
-def test_ranking(tmp_path):
-    """It has six lines at most. Only runs count that have ended, on the same data."""
-    own = write(tmp_path / "50")
-    assert saved.ranking(tmp_path / "50", own) is None  # nothing to compare it with
+def test_ranking_compares_settings(tmp_path):
+    """Runs of equal settings are one line. Only those count that have ended, on the same data."""
+
+    def ranking():
+        return (compare(tmp_path / "own", own) or "").splitlines()
+
+    own = write(tmp_path / "own", accuracy=0.983)
+    assert ranking() == []  # there is nothing to compare it with
     write(tmp_path / "running", status="running")
     write(tmp_path / "failed", status="failed")
     write(tmp_path / "other", data="other digits")
     write(tmp_path / "few", images=500)
     write(tmp_path / "untested", accuracy=None)
+    write(tmp_path / "unknown", learning_rate=None)
     (tmp_path / "file").touch()
-    assert saved.ranking(tmp_path / "50", own) is None
-    write(tmp_path / "60", accuracy=0.6, status="stopped")
-    write(tmp_path / "equal")
-    assert saved.ranking(tmp_path / "50", own).splitlines() == [
-        "Of 3 runs on this data, the best on the test digits:",
-        "  1.  60.00%  60",
-        "  2.  50.00%  50  <- this run",
-        "  3.  50.00%  equal",
+    assert ranking() == []
+    # These differ in what does not change a result. The last one was continued.
+    write(tmp_path / "again", accuracy=0.988, seed=3, data_dir="/d", started=5.0)
+    write(tmp_path / "short,100", accuracy=0.9844, epochs=2000)
+    assert ranking() == [
+        "Test accuracy of 3 runs, by learning rate and steps, the best first:",
+        "  lr=0.001,2000: 98.3 to 98.8%, 3 runs  <- this run",
     ]
-    for percent in [70, 80, 90, 100]:
-        write(tmp_path / str(percent), accuracy=percent / 100)
-    assert saved.ranking(tmp_path / "50", own).splitlines() == [
-        "Of 7 runs on this data, the best on the test digits:",
-        "  1. 100.00%  100",
-        "  2.  90.00%  90",
-        "  3.  80.00%  80",
-        "  4.  70.00%  70",
-        "  6.  50.00%  50  <- this run",
+    write(tmp_path / "stopped", accuracy=0.991, epochs=4000, step=3000, status="stopped")
+    assert ranking()[1:] == [
+        "  lr=0.001,3000: 99.1%, 1 run",
+        "  lr=0.001,2000: 98.3 to 98.8%, 3 runs  <- this run",
+        "Chance may decide what is better: train lr=0.001,3000 again.",
     ]
-    running = write(tmp_path / "50", status="running")  # as in a loop without `with run`
-    assert saved.ranking(tmp_path / "50", running) is None
+    write(tmp_path / "stopped,2", accuracy=0.98804, epochs=3000, step=3000)
+    assert ranking()[-1] == (
+        "The ranges of lr=0.001,3000 and lr=0.001,2000 overlap: neither is shown to be better."
+    )
+    write(tmp_path / "stopped,2", accuracy=0.989, epochs=3000, step=3000)
+    assert ranking()[-1] == "Each run with lr=0.001,3000 was better than each with lr=0.001,2000."
+    for kernels in [32, 33, 34, 35, 16]:  # 16 is what mnist.py has, and not named
+        write(tmp_path / f"kernels={kernels}", accuracy=kernels / 36, kernels=kernels)
+    assert ranking() == [
+        "Test accuracy of 10 runs, by learning rate and steps, the best first:",
+        "  lr=0.001,3000: 98.9 to 99.1%, 2 runs",
+        "  lr=0.001,2000,kernels=35: 97.2%, 1 run",
+        "  lr=0.001,2000,kernels=34: 94.4%, 1 run",
+        "  lr=0.001,2000,kernels=33: 91.7%, 1 run",
+        "  lr=0.001,2000: 44.4 to 98.8%, 4 runs  <- this run",
+        "  (and 1 more)",
+        "Each run with lr=0.001,3000 was better than each with lr=0.001,2000.",
+    ]
+    # The folder of another network's first run tells where its mnist.py is.
+    write(tmp_path / "edited", accuracy=0.981, graph="0123456789abcdef", seed=1, started=2e9)
+    write(tmp_path / "the same", accuracy=0.981, graph="0123456789abcdef", seed=1, started=3e9)
+    first = "  lr=0.001,2000 (mnist.py of short,100): 44.4 to 98.8%, 4 runs  <- this run"
+    assert first in ranking()
+    assert "  lr=0.001,2000 (mnist.py of edited): 98.1%, 1 run" in ranking()
+    own = write(tmp_path / "own", status="running")  # as in a loop without `with run`
+    assert ranking() == []

@@ -16,9 +16,10 @@ from helpers.draw_server import client_of
 from helpers.saved_runs import LEFT, RIGHT, WIDE, damage
 from helpers.small_mnist import NAMES, small_set, write
 from page import digits
-from page.networks import Refusal
+from page.networks import Refusal, TrainedRuns
 from page.pictures import PAPER
 from page.server import REFUSALS, describe
+from support.saved import GRAPH
 from support.tensorflow1 import tf
 
 SEVEN = [[[90, 70], [190, 70], [130, 220]], [[100, 140], [180, 140]]]
@@ -131,12 +132,11 @@ def test_kernels_and_pixels_add_up_to_the_feature_maps(steady, weights, run):
             assert feature_map[row, column] == pytest.approx(max(total, 0), abs=1e-3)
 
 
-def test_a_readers_own_layers_may_be_negative_or_named_otherwise(logdir, monkeypatch):
+def test_layers_of_a_readers_own_are_left_out(logdir, monkeypatch):
     question = {"image": IMAGE.tolist(), "run": LEFT}
-    monkeypatch.setattr(mnist.tf.nn, "relu", lambda value, name="Relu": tf.tanh(value, name=name))
-    answer = post(client_of(logdir), "/api/inside", question)
-    assert min(answer["hidden"]) < 0 and min(map(min, answer["conv"])) < 0
     monkeypatch.setattr(mnist.tf.nn, "relu", tf.tanh)
+    edited = saved_runs.meta_graph.__wrapped__("convolutional", 3, 8)
+    (logdir / LEFT / GRAPH).write_bytes(edited)
     client = client_of(logdir)
     assert not {"conv", "hidden"} & set(post(client, "/api/inside", question))
     learned = client.get("/api/weights", query_string={"run": LEFT}).json
@@ -301,28 +301,30 @@ def test_a_run_that_cannot_be_loaded_or_is_gone(logdir):
         assert refused(client.get("/api/weights", query_string={"run": run}), code)
     assert client.get("/api/runs").json["start"] == [WIDE, None]
     shutil.rmtree(logdir)
-    assert client.get("/api/runs").json == {"runs": [], "start": [None, None]}
+    assert client.get("/api/runs").json == {"runs": [], "start": [None, None], "old": 0}
     assert refused(client.post("/api/evaluate", json={"image": ZEROS}), "no-such-run")
     assert refused(client.get("/api/weights"), "no-such-run")
 
 
 def test_every_refusal_has_its_status_and_names_its_run():
-    about_runs = {"damaged-run", "other-network", "overflow"}
+    about_runs = {"damaged-run", "old-run", "no-logits", "needs-more", "overflow"}
     about_runs |= {"busy-run", "no-data", "unreadable-data"}
     for code, refusal in REFUSALS.items():
         described = describe(Refusal(code, LEFT, "a reason"))
         assert 400 <= refusal["status"] < 600
         assert (LEFT in described["error"]) == (code in about_runs)
-        assert ("a reason" in described["error"]) == code.startswith("unreadable-")
+        has_reason = code in ("needs-more", "unreadable-data")
+        assert ("a reason" in described["error"]) == has_reason
         assert re.search("[一-鿿]", described["chinese"])
     assert str(PAPER) in REFUSALS["not-a-drawing"]["en"]
 
 
-def test_a_bug_is_answered_in_json(logdir):
+def test_a_bug_is_answered_in_json(logdir, monkeypatch):
     def bug(*_):
         raise AssertionError
 
-    client = client_of(logdir, build=bug)
+    monkeypatch.setattr(TrainedRuns, "get", bug)
+    client = client_of(logdir)
     client.application.testing = False
     answer = client.post("/api/inside", json={"image": ZEROS, "run": LEFT})
     assert refused(answer, "internal-server-error")

@@ -32,7 +32,7 @@ MEANT += [
     for value in [2000, 2e3, "2000", "2e3", " 2000 ", np.int64(2000), np.float32(2000)]
 ]
 MEANT += [("EPOCHS", 1, 1), ("EPOCHS", 10**30, 10**30), ("SEED", 0, 0)]
-MEANT += [("SEED", 2**32 - 1, 2**32 - 1), ("SEED", None, None), ("SEED", "None", None)]
+MEANT += [("SEED", 2**32 - 1, 2**32 - 1)]
 MEANT += [("NETWORK", value, "softmax") for value in ["softmax", "Softmax", " SOFTMAX "]]
 MEANT += [("NETWORK", "Convolutional", "convolutional")]
 
@@ -47,6 +47,13 @@ def test_values_whose_meaning_is_clear(constants, name, value, meant):
         assert (type(found), found) == (type(meant), meant)
 
 
+def test_without_a_seed_one_is_drawn(constants):
+    drawn = [read_settings(constants | {"SEED": value}) for value in [None, "None", None]]
+    assert len({settings.seed for settings in drawn}) == 3
+    assert not any(settings.repeatable for settings in drawn)
+    assert read_settings(constants | {"SEED": 0}).repeatable
+
+
 WRONG_COUNTS = [0, -5, 1.5, "many", "", math.inf, math.nan]
 BAD = {
     "EPOCHS": ("a whole number of steps, 1 or more", WRONG_COUNTS),
@@ -57,7 +64,10 @@ BAD = {
         "a number above 0 and below 1e38",
         [0, -0.1, 1e38, 10**400, math.inf, math.nan, "fast", ""],
     ),
-    "NETWORK": ("'convolutional' or 'softmax'", ["perceptron", "", 3]),
+    "NETWORK": (
+        "'convolutional' or 'softmax' (KINDS in support/settings.py)",
+        ["perceptron", "", 3],
+    ),
     "SEED": ("None or a whole number from 0 to 4294967295", [-1, 2**32, 0.5, "lucky"]),
     "LOGDIR": (
         "a folder whose path is text without * ? [ \\",
@@ -149,6 +159,6 @@ def test_help(constants, capsys):
 def test_flags_may_be_what_a_notebook_writes(constants):
     given = ["--epochs", 5, "--learning_rate", 0.01, "--seed", None, "--logdir", Path("runs")]
     settings = read_settings(constants | {"SEED": 3}, given)
-    assert (settings.epochs, settings.learning_rate, settings.seed) == (5, 0.01, None)
+    assert (settings.epochs, settings.learning_rate, settings.repeatable) == (5, 0.01, False)
     assert settings.logdir == Path("runs")
     assert read_settings(constants, ["--epochs", "5", "--epochs", "6"]).epochs == 6

@@ -12,6 +12,8 @@ from helpers import wait_for
 from support import summaries
 from support.tensorflow1 import NotFinite, tf
 
+MOVED = "moved since step 0/fc/Biases"
+
 
 class Writer:
     """Stands for a tf.summary.FileWriter. Keeps what it is given: `values`, [(step, value)]."""
@@ -72,21 +74,21 @@ def test_layers(session):
     """Of four neurons, two answer to pixels of 1 and 1.5. A kernel of -1 never answers to ink."""
     images = np.zeros((2, 784), np.float32)
     images[0, 0], images[1, 1] = 1, 1.5
-    layers, writer = summaries.Layers(session, images), Writer()
+    layers, writer = summaries.Layers(session, images, np.zeros(2)), Writer()
     layers.log(writer, 0)
     change = np.float32([0.5, -2, 0, 0.5])
     session.run(session.biases.assign_add(change))
     layers.log(writer, 7)
-    moved = {step: value.histo for step, value in writer.of("moved since step 0/fc/Biases").items()}
+    moved = {step: tf.make_ndarray(value.tensor) for step, value in writer.of(MOVED).items()}
     assert list(moved) == [0, 7]
-    before, after = moved.values()
-    assert (before.min, before.max, before.num, before.sum_squares) == (0, 0, 4, 0)
-    assert max(before.bucket_limit) < 1e-8 and sum(before.bucket) == 4
-    assert (after.min, after.max, after.num, after.sum) == (-2, 0.5, 4, -1)
-    assert after.sum_squares == 4.5
-    counts, edges = np.histogram(change, np.linspace(-2, 2, 52))
-    assert list(after.bucket) == counts.tolist()
-    np.testing.assert_allclose(after.bucket_limit, edges[1:])
+    # -2 is beyond 0.9. The middle bucket of 51 is around 0, where nothing has moved at step 0.
+    for step, reach, values in [(0, 2.2e-9, np.zeros(4)), (7, 2.2, change)]:
+        counts, edges = np.histogram(values, np.linspace(-reach, reach, 52))
+        expected = np.stack([edges[:-1], edges[1:], counts], axis=1)
+        np.testing.assert_allclose(moved[step], expected, atol=1e-9 * reach)
+    assert {value.metadata.plugin_data.plugin_name for value in writer.of(MOVED).values()} == {
+        "histograms"
+    }
     shown = writer.of("conv/kernels")
     assert list(shown) == [0, 7]
     weights = np.ones((5, 5, 1, 2)) * [1, -1]
@@ -103,11 +105,12 @@ def test_layers(session):
 def test_weights_that_are_huge_or_not_finite(session):
     """They give no warning."""
     session.run(session.biases.assign(np.float32([3e38, 0, 0, 0])))
-    layers, writer = summaries.Layers(session, np.zeros((1, 784), np.float32)), Writer()
+    layers = summaries.Layers(session, np.zeros((1, 784), np.float32), np.zeros(1))
+    writer = Writer()
     session.run(session.biases.assign(np.float32([-3e38, 3e38, 0, 0])))
     layers.log(writer, 3)
-    moved = writer.of("moved since step 0/fc/Biases")[3].histo
-    assert moved.sum_squares == pytest.approx(5 * 3e38**2)
+    moved = tf.make_ndarray(writer.of(MOVED)[3].tensor)
+    assert moved[0, 0] == pytest.approx(-9e38) and moved[-1, 1] == pytest.approx(9e38)
     for number in [np.nan, np.inf, -np.inf]:
         session.run(session.biases.assign(np.float32([number, 1, 1, 1])))
         with pytest.raises(NotFinite):
@@ -154,23 +157,23 @@ def answered():
 def test_mistakes(answered):
     test, logits = answered
     picture = np.asarray(summaries.mistakes(test.images, test.labels, logits))
-    assert picture.shape == (4 * 76, 6 * 58)
+    assert picture.shape == (4 * 76, summaries.PICTURE)
     for place, index in enumerate([70, 60, 50, 40, 30, 20, 10, 0]):
-        left, top = place % 6 * 58 + 1, place // 6 * 76 + 1
+        left, top = place % 6 * 58 + 2, place // 6 * 76 + 1
         tile = picture[top : top + 56, left : left + 56].reshape(28, 2, 28, 2)
         assert np.ptp(tile, axis=(1, 3)).max() == 0
         assert np.argwhere(tile[:, 0, :, 0].ravel() == 255).tolist() == [[index]]
         words = picture[top + 56 : top + 74, left : left + 56]
         expected = 255 - 215 * written("0 as 7", 13, words.shape, (28, 10))
         np.testing.assert_allclose(words, expected, atol=2)
-    assert len(np.unique(picture[76:, 2 * 58 :])) == 1  # eight mistakes: the rest stays empty
+    assert len(np.unique(picture[76:, 1 + 2 * 58 :])) == 1  # eight mistakes: the rest stays empty
     assert len(np.unique(picture[2 * 76 :])) == 1
 
 
 def test_more_mistakes_than_there_is_room_for(answered):
     test, logits = answered
     picture = np.asarray(summaries.mistakes(test.images, test.labels, -logits))
-    tiles = picture.reshape(4, 76, 6, 58)[:, 1:57, :, 1:57]
+    tiles = picture[:, 1:-1].reshape(4, 76, 6, 58)[:, 1:57, :, 1:57]
     assert (tiles.max(axis=(1, 3)) == 255).all()
 
 
@@ -179,7 +182,7 @@ def test_confidence_of_huge_logits_is_no_overflow(answered):
     test, logits = answered
     logits[60] = 69e3 + np.eye(10)[7]
     picture = np.asarray(summaries.mistakes(test.images, test.labels, logits))
-    tile = picture[1:57, 1:57].reshape(28, 2, 28, 2)[:, 0, :, 0]
+    tile = picture[1:57, 2:58].reshape(28, 2, 28, 2)[:, 0, :, 0]
     assert np.argwhere(tile.ravel() == 255).tolist() == [[70]]
 
 
@@ -187,8 +190,8 @@ def test_confusion_matrix(answered):
     """Blue where right, red where wrong, white where nothing; stronger for a larger part."""
     test, logits = answered
     picture = np.asarray(summaries.confusion(test.labels, logits.argmax(axis=1))).astype(int)
-    cell, edge = 29, 20
-    assert picture.shape == (11 * cell + edge, 11 * cell + edge, 3)
+    cell, edge = 30, 20
+    assert picture.shape == (summaries.PICTURE, summaries.PICTURE, 3)
     cells = picture[edge + cell :, edge + cell :].reshape(10, cell, 10, cell, 3)[:, 2, :, 2]
     white = (cells == 255).all(axis=2)
     expected = ~np.eye(10, dtype=bool)

@@ -1,12 +1,10 @@
 """What a learner sees in TensorBoard: the real server, asked by HTTP, and in a real browser."""
 
-import contextlib
-import functools
 import io
 import os
 import re
 import signal
-import urllib.error
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,8 +12,9 @@ from PIL import Image
 
 import input_data
 import mnist
-from helpers import PROJECT, curve, forked, smoothed, wait_for
+from helpers import PROJECT, curve, forked, scalars, smoothed, wait_for
 from support import summaries
+from support.tensorflow1 import tf
 
 CONVOLUTIONAL = "lr=0.001,60,generated-digits"
 SOFTMAX = "lr=0.01,150,softmax,generated-digits"
@@ -39,31 +38,12 @@ def ask(tensorboard, generated_data, tmp_path_factory):
     return tensorboard
 
 
-def scalars(ask, run, tag):
-    """Return a curve as {step: value}, empty while TensorBoard does not know it."""
-    with contextlib.suppress(urllib.error.HTTPError):
-        points = ask("plugin/scalars/scalars", run=run, tag=tag)
-        return {step: value for _, step, value in points}
-    return {}
-
-
 def rows(ask, status="STATUS_SUCCESS"):
     """List the rows of the HParams tab."""
     metrics = [{"metric": {"tag": tag, "group": ""}} for tag in ["Accuracy", "Loss"]]
     body = {"experimentName": "", "allowedStatuses": [status], "startIndex": 0, "sliceSize": 100}
     answer = ask("plugin/hparams/session_groups", body | {"colParams": metrics})
     return answer.get("sessionGroups", [])
-
-
-def steps_of_pictures(ask, run, tag):
-    return [entry["step"] for entry in ask("plugin/images/images", run=run, tag=tag, sample=0)]
-
-
-def picture(ask, run, tag, index):
-    """Return the pixels of a picture of a tag."""
-    pictures = ask("plugin/images/images", run=run, tag=tag, sample=0)
-    content = ask("plugin/images/individualImage?" + pictures[index]["query"], parsed=False)
-    return np.asarray(Image.open(io.BytesIO(content)))
 
 
 # ---------------------------------------------------------------------------------------- tabs
@@ -109,23 +89,25 @@ def test_movement_of_the_weights(ask):
         assert reach[-1] > 1.5 * reach[1]
 
 
-def test_kernels(ask):
-    """At ten steps at most, the first among them, so that the slider shows how they change."""
-    run, tag = f"{CONVOLUTIONAL}/train", "conv/kernels"
-    assert steps_of_pictures(ask, run, tag) == LOOKS
-    first, last = (picture(ask, run, tag, index) for index in (0, -1))
-    assert first.shape[:2] == last.shape[:2] and first.shape[0] == first.shape[1]
-    assert 300 < len(first) <= summaries.PICTURE
-    assert len(np.unique(first)) > 50 and np.mean(first != last) > 0.2
+@pytest.mark.parametrize(
+    "tag, steps",
+    [
+        ("train, conv/kernels", LOOKS),  # ten at most, for a slider that shows how they change
+        ("test, mistakes/most confident", [60]),
+        ("test, mistakes/confusion matrix", [60]),
+    ],
+)
+def test_pictures(ask, tag, steps):
+    part, tag = tag.split(", ")
+    pictures = ask("plugin/images/images", run=f"{CONVOLUTIONAL}/{part}", tag=tag, sample=0)
+    assert [entry["step"] for entry in pictures] == steps
+    shown = []
+    for entry in [pictures[0], pictures[-1]]:
+        content = ask("plugin/images/individualImage?" + entry["query"], parsed=False)
+        shown.append(np.asarray(Image.open(io.BytesIO(content))))
+    assert 300 < shown[0].shape[1] <= summaries.PICTURE and len(np.unique(shown[0])) > 20
+    assert len(steps) == 1 or np.mean(shown[0] != shown[1]) > 0.2
     assert f"{SOFTMAX}/train" not in ask("plugin/images/tags")
-
-
-def test_mistakes_and_confusion_matrix(ask):
-    run = f"{CONVOLUTIONAL}/test"
-    for tag in ["mistakes/most confident", "mistakes/confusion matrix"]:
-        assert steps_of_pictures(ask, run, tag) == [60]
-        pixels = picture(ask, run, tag, -1)
-        assert pixels.shape[1] <= summaries.PICTURE and len(np.unique(pixels)) > 20
 
 
 def test_hyperparameters(ask):
@@ -138,7 +120,7 @@ def test_hyperparameters(ask):
         (CONVOLUTIONAL, 0.001, 60, "conv 16, fc1 1024"),
         (SOFTMAX, 0.01, 150, "softmax"),
     ]:
-        (row,) = [row for row in rows(ask) if row["name"].split()[0] == name]
+        (row,) = [row for row in rows(ask) if row["name"] == f"{name}/test"]
         assert row["hparams"] == {
             "learning_rate": rate,
             "epochs": epochs,
@@ -159,30 +141,35 @@ def test_runs_of_one_name_have_rows_of_their_own(ask, tmp_path, generated_data):
     (tmp_path / "two").mkdir()
     (tmp_path / "one" / f"{name},2").rename(tmp_path / "two" / name)
     with ask.also_shown(tmp_path, "twice"):
-        wait_for(lambda: len([row for row in rows(ask) if row["name"].startswith(name)]) == 2)
+        wait_for(lambda: len([row for row in rows(ask) if row["name"].startswith("twice/")]) == 2)
+
+
+def test_settings_of_a_continued_run(ask, tmp_path):
+    """A TensorBoard that starts afterwards shows one row with the new settings."""
+    folder = tmp_path / "continued" / "test"
+    settings = dict.fromkeys(["learning_rate", "batch_size", "kernels", "neurons"], 1)
+    with tf.Graph().as_default():
+        writer = tf.summary.FileWriter(str(folder))
+        for epochs, continued in [(20, False), (40, True), (60, True)]:
+            record = SimpleNamespace(network="convolutional", epochs=epochs, **settings)
+            summaries.log_settings(writer, record, continued)
+        writer.close()
+    with ask.also_shown(folder.parent, "continued"):
+        (row,) = wait_for(lambda: rows(ask, "STATUS_UNKNOWN"))
+        assert (row["name"], row["hparams"]["epochs"]) == ("continued/test", 60)
 
 
 def test_projector(ask, generated_data):
+    """It shows the first test images; a network without a hidden layer has none."""
     run = f"{CONVOLUTIONAL}/test"
     assert run in ask("plugin/projector/runs")
     assert f"{SOFTMAX}/test" not in ask("plugin/projector/runs")
     (config,) = ask("plugin/projector/info", run=run)["embeddings"]
     assert config["tensorShape"] == [1024, summaries.COMPONENTS]
-    about = functools.partial(ask, run=run, name=config["tensorName"], parsed=False)
-    points = np.frombuffer(about("plugin/projector/tensor"), "<f4").reshape(1024, -1)
-    spread = points.std(axis=0)
-    assert points.shape[1] == summaries.COMPONENTS
-    assert spread[-1] > 0 and (np.diff(spread) <= 1e-3 * spread[0]).all()  # the widest first
+    about = {"run": run, "name": config["tensorName"], "parsed": False}
+    _, *lines = ask("plugin/projector/metadata", **about).decode().splitlines()
     test = input_data.read_data_sets(generated_data, fake_data=True).test
-    heading, *lines = about("plugin/projector/metadata").decode().splitlines()
-    assert heading.split("\t")[0] == "digit"
     assert [int(line.split("\t")[0]) for line in lines] == test.labels[:1024].tolist()
-    sprite = np.asarray(Image.open(io.BytesIO(about("plugin/projector/sprite_image"))))
-    assert sprite.shape == (896, 896)
-    for index in [0, 33, 1023]:
-        tile = sprite[index // 32 * 28 :, index % 32 * 28 :][:28, :28]
-        digit = test.images[index].reshape(28, 28) * 255
-        np.testing.assert_allclose(255 - tile.astype(int), digit, atol=1)
 
 
 def test_graph(ask):
@@ -195,6 +182,21 @@ def test_graph(ask):
     assert any(name.startswith("train/") and "Adam" in name for name in names)
     others = [name for name in names if not name.startswith("train/")]
     assert not any(re.search("Adam|gradient", name) for name in others)
+    # W is read as what it is, not through a handle, which would show as a scalar.
+    assert re.search(r'name: "conv/Weights"\n  op: "VariableV2"', graph)
+
+
+def test_times_in_the_graph(ask):
+    """Each operation of a step, forward and back, took some time: once a run."""
+    for name, step, operation in [
+        (CONVOLUTIONAL, 1, "train/gradients/fc1/MatMul_grad/MatMul_1"),
+        (SOFTMAX, 2, "train/gradients/fc/MatMul_grad/MatMul_1"),
+    ]:
+        run, tag = f"{name}/train", f"step {step}"
+        tags = ask("plugin/graphs/info")[run]["tags"]
+        assert list(tags) == [tag] and tags[tag]["profile"]
+        times = ask("plugin/graphs/run_metadata", run=run, tag=tag, parsed=False).decode()
+        assert re.search(rf'node_name: "{operation}"\s+all_start[^"]+all_end_rel_micros: \d', times)
 
 
 def test_growing_run_is_seen_growing(tensorboard, tmp_path, generated_data):
@@ -231,11 +233,7 @@ def test_reference_run_shows_what_the_defaults_give(ask):
 
     with ask.also_shown(reference, "reference"):
         wait_for(lambda: "reference/test" in ask("plugin/projector/runs"))
-        (settings,) = [
-            row["hparams"]
-            for row in rows(ask)
-            if row["sessions"][0]["name"].startswith("reference")
-        ]
+        (settings,) = [row["hparams"] for row in rows(ask) if row["name"] == "reference/test"]
     for name in ["learning_rate", "epochs", "batch_size"]:
         assert settings[name] == getattr(mnist, name.upper())
     assert settings["network"] == f"conv {mnist.KERNELS}, fc1 {mnist.NEURONS}"
@@ -282,3 +280,25 @@ def test_browser_opens_accuracy_and_loss(ask, chromium):
     groups = chromium.execute_script(GROUPS_OF_SCALARS)
     assert groups == {"Accuracy": True, "Loss": True, "share of dead ReLUs": False}
     assert list(groups)[:2] == ["Accuracy", "Loss"]
+
+
+def test_link_that_compares_runs(ask, chromium):
+    """It shows the test curves alone, in one colour per learning rate, and smoothed."""
+    assert summaries.LINK in (PROJECT / "README.md").read_text(encoding="utf-8")
+    with ask.also_shown(ask.logdir / CONVOLUTIONAL, "lr=0.01,7"):
+        wait_for(lambda: "lr=0.01,7/test" in ask("runs"))
+        chromium.get(summaries.LINK.replace("http://localhost:6006", ask.address))
+
+        def colours():
+            return dict(
+                chromium.execute_script("""
+                return [...document.querySelectorAll("tb-data-table-content-row")].map(row => [
+                    row.innerText.trim(), row.querySelector("button")?.style.background]);""")
+            )
+
+        names = [f"{name}/test" for name in [CONVOLUTIONAL, SOFTMAX, "lr=0.01,7"]]
+        wait_for(lambda: set(names) == {name for name, colour in colours().items() if colour})
+        first, second, third = (colours()[name] for name in names)
+    assert first != second == third
+    smoothing = chromium.find_element("css selector", ".scalars-smoothing input[type=number]")
+    assert smoothing.get_attribute("value") == "0.9"

@@ -14,12 +14,31 @@ import termios
 import time
 
 import pytest
+from tqdm import tqdm
 
-from helpers import heed_signals, wait_for
+from helpers import PROJECT, heed_signals, wait_for
 from helpers.small_mnist import small_set, write
 from support import terminal
 
 SHORT, ENDLESS = (["--network", "softmax", "--epochs", epochs] for epochs in [20, 10**6])
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start mnist.py as its user would, in tmp_path; further keywords are those of Popen."""
+    write(tmp_path, small_set(600, 300))
+    command = [sys.executable, PROJECT / "mnist.py", "--data_dir", ".", "--logdir", "runs"]
+    environment = os.environ | {"COLUMNS": ""}
+    with contextlib.ExitStack() as processes:
+
+        def start(*flags, preexec_fn=heed_signals, **options):
+            options |= {"cwd": tmp_path, "env": environment, "preexec_fn": preexec_fn}
+            process = subprocess.Popen([*map(str, [*command, *flags])], **options)
+            processes.enter_context(process)
+            processes.callback(process.kill)
+            return process
+
+        yield start
 
 
 def record_of(tmp_path):
@@ -67,6 +86,16 @@ def test_characters_that_a_console_lacks(monkeypatch, encoding, shown):
     assert screen.getvalue().decode(encoding) == f"{shown}\n"
 
 
+def test_sentence_below_a_bar(monkeypatch):
+    """A bar of the reader's own, around several runs, leaves the line to the sentence."""
+    screen = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setattr(sys, "stderr", screen)
+    for _ in tqdm(range(1)):
+        terminal.say("Test accuracy 97%")
+    assert re.search(r"\r *\rTest accuracy 97%\n\r +0%\|", screen.getvalue())
+
+
 def close_all():
     heed_signals()
     for number in range(3):
@@ -78,7 +107,7 @@ def test_run_whose_output_nobody_takes(start, tmp_path):
     closed = start(*SHORT, preexec_fn=close_all)
     with open("/dev/full", "w") as device:
         full = start(*SHORT, stdout=device, stderr=device)
-    left = start(*SHORT, stderr=subprocess.STDOUT)
+    left = start(*SHORT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     left.stdout.readline()
     left.stdout.close()
     assert [process.wait(timeout=120) for process in [closed, full, left]] == [0, 0, 0]
@@ -109,9 +138,7 @@ def test_bar_and_interrupt_on_a_terminal(start, tmp_path, columns):
     """The bar stays on its line; Ctrl-C ends the run with its result, then with a sentence."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 40, columns, 0, 0))
-    write(tmp_path, small_set(600, 300))
-    options = {"stdout": theirs, "stderr": theirs, "env": {"COLUMNS": ""}}
-    process = start(*ENDLESS, data_dir=tmp_path, **options)
+    process = start(*ENDLESS, stdout=theirs, stderr=theirs)
     os.close(theirs)
     screen = b""
     with contextlib.suppress(OSError):  # the program has closed the terminal
@@ -130,7 +157,7 @@ def test_bar_and_interrupt_on_a_terminal(start, tmp_path, columns):
     assert steps == sorted(steps) and len(steps) >= 5
     _, result, sentence = last.splitlines()
     assert result.startswith("Test accuracy ") and "The network is saved in runs/" in result
-    assert re.fullmatch(r"Stopped at step \d+ of 1000000\.", sentence)
+    assert re.match(r"Stopped at step \d+ of 1000000\. To continue, ", sentence)
     assert '"stopped"' in record_of(tmp_path)
 
 

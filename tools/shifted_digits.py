@@ -162,7 +162,7 @@ def main(flags):
     parser.add_argument("--data_dir", default=MNIST, help="folder of MNIST")
     parser.add_argument("--keep", action="store_true", help="keep the figures, draw the charts")
     flags = parser.parse_args(flags)
-    runs, networks = TrainedRuns(flags.logdir, mnist.network), {}
+    runs, networks = TrainedRuns(flags.logdir), {}
     for kind in settings.KINDS:
         try:
             networks[kind] = runs.get(newest(runs.list(), kind))

@@ -243,16 +243,16 @@ function frame(map, row, column, size) {
 
 // Return whether a layer is 0 for every drawing, judging by both pictures and the training digits.
 function isDead({answers, weights: {dead}}) {
-  const isSilent = (layer) => !answers.some((answer) => answer[layer].flat().some(Boolean));
-  const allDead = !dead || dead.length === answers[0].hidden.length;
+  const isSilent = (layer) => answers.every((answer) => answer[layer]?.flat().every((x) => !x));
+  const allDead = !dead || dead.length === answers[0].hidden?.length;
   return isSilent("conv") || (isSilent("hidden") && allDead);
 }
 
-function showNeurons({answers, view, weights: {dead, tried}}) {
-  const {conv, hidden} = answers[view];
+function showNeurons({answers, view, weights: {dead, tried, inputs}}) {
+  const {hidden} = answers[view];
   paintNeurons(hidden, new Set(dead));
   const [active, strongest] = [hidden.filter(Boolean).length, placeOfMost(hidden)];
-  const counts = {neurons: hidden.length, inputs: 196 * conv.length, active, tried};
+  const counts = {neurons: hidden.length, inputs, active, tried};
   Object.assign(counts, {
     silent: hidden.length - active,
     dead: dead?.length,
@@ -344,18 +344,21 @@ export function showInside(inside = shown) {
   element("layers").hidden = !inside;
   if (!inside) return;
   const {answers, view, weights, run} = inside;
-  const hasLayers = Boolean(answers[view].hidden && weights.kernels);
+  // A reader's own network may lack some of these layers.
+  const hasConv = Boolean(answers[view].conv && weights.kernels);
+  const hasNeurons = Boolean(answers[view].hidden);
   const hasVotes = Boolean(weights.weights);
-  element("conv").hidden = element("neurons").hidden = !hasLayers;
+  element("conv").hidden = !hasConv;
+  element("neurons").hidden = !hasNeurons;
   element("votes").hidden = !hasVotes;
   for (const words of document.querySelectorAll(".middle")) words.hidden = !liesInTheMiddle(run);
-  const warning = hasLayers ? isDead(inside) && "dead" : !hasVotes && "other-layers";
+  if (!hasConv) document.querySelector("#neurons .middle").hidden = true; // it speaks of maps
+  const lacksLayers = !hasVotes && !(hasConv && hasNeurons);
+  const warning = lacksLayers ? "other-layers" : isDead(inside) && "dead";
   element("dead").textContent = warning ? text(warning) : "";
   showSimilar(inside);
-  if (hasLayers) {
-    showKernels(inside);
-    showNeurons(inside);
-  }
+  if (hasConv) showKernels(inside);
+  if (hasNeurons) showNeurons(inside);
   if (hasVotes) showVotes(inside);
   showLogits(inside);
 }

@@ -163,7 +163,11 @@ function fillSelect(select, side) {
 const followRuns = latest(async () => {
   if (document.hidden) return;
   const isFirst = start === null; // then it is not known whether a run is still training
-  ({runs, start} = await ask("api/runs"));
+  const listed = await ask("api/runs");
+  ({runs, start} = listed);
+  if (isFirst && listed.old) {
+    element("notice").textContent = text("old-runs", {count: number(listed.old)});
+  }
   if (trouble?.code === "server-gone") alarm(null);
   for (const {name, step} of runs) {
     if (progress.get(name)?.step !== step) {
@@ -200,7 +204,7 @@ const update = latest(async () => {
   } catch (error) {
     alarm(error);
     // The server no longer lists such a run, and another takes its place. The sentence stays.
-    const isLost = ["damaged-run", "other-network"].includes(error.code);
+    const isLost = ["damaged-run", "no-logits", "needs-more"].includes(error.code);
     if (isLost) element("notice").textContent = sentenceOf(error);
   }
   answer = strokes.length ? received : null; // the paper may have been cleared meanwhile

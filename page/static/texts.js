@@ -104,6 +104,10 @@ export const SENTENCES = {
     en: "The run {run} does not exist any more. The page shows {instead} instead.",
     zh: "训练 {run} 已经不存在了，改为显示 {instead}。",
   },
+  "old-runs": {
+    en: "Only TensorBoard shows runs that an earlier version of mnist.py trained (here: {count}). To use such a network here, train it again.",
+    zh: "旧版本的 mnist.py 训练的网络（{count} 个）只能在 TensorBoard 中看。想在这里用，请重新训练。",
+  },
   "data-generated": {en: "generated digits, not MNIST", zh: "程序生成的数字，不是 MNIST"},
   "data-files": {en: "the files in {folder}", zh: "{folder} 中的文件"},
   weak: {
@@ -119,8 +123,8 @@ export const SENTENCES = {
   spoken: {en: "{view}: {network} {digit}.", zh: "{view}：{network} {digit}。"},
 
   "other-layers": {
-    en: "The layers of this network are not those of the original mnist.py (a ReLU is missing or has another name). So they are not shown.",
-    zh: "这个网络的层与原来的 mnist.py 不同（少了 ReLU，或者它换了名字），所以不显示各层。",
+    en: "Some layers of this network are not those of the original mnist.py (a ReLU is missing or has another name). They are not shown.",
+    zh: "这个网络有的层与原来的 mnist.py 不同（少了 ReLU，或者它换了名字），所以不显示这些层。",
   },
   dead: {
     en: "This network is dead: one of its layers is 0 whatever you draw, so every drawing gets the same answer.",

@@ -58,7 +58,8 @@ def events(folder):
     """Return what TensorBoard's reader finds in an event folder, every point of it."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    return EventAccumulator(str(folder), dict.fromkeys(["scalars", "histograms"], 0)).Reload()
+    every = dict.fromkeys(["scalars", "histograms", "tensors"], 0)
+    return EventAccumulator(str(folder), every).Reload()
 
 
 def curve(folder, tag):
@@ -66,6 +67,14 @@ def curve(folder, tag):
     points = [(event.step, event.value) for event in events(folder).Scalars(tag)]
     assert len(points) == len(dict(points))
     return dict(points)
+
+
+def variables(checkpoint):
+    """Return all that a checkpoint holds, {name: values}."""
+    from support.tensorflow1 import tf
+
+    reader = tf.train.load_checkpoint(str(checkpoint))
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
 
 def smoothed(values, weight):
@@ -104,7 +113,7 @@ def numpy_layers(weights, images):
 
 
 @contextlib.contextmanager
-def serve_tensorboard(logdir):
+def serve_tensorboard(logdir, *more_flags):
     """Start a TensorBoard, and yield a function that asks it; `.address` is where its page is.
 
     ask("plugin/scalars/tags") returns the parsed JSON; with parsed=False, the bytes; further
@@ -113,9 +122,9 @@ def serve_tensorboard(logdir):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    flags = ["--logdir", logdir, "--host", "127.0.0.1", "--port", port, "--reload_interval", "1"]
+    flags = f"--host 127.0.0.1 --port {port} --reload_interval 1 --logdir".split()
     process = subprocess.Popen(
-        [sys.executable, "-m", "tensorboard.main", *map(str, flags)],
+        [sys.executable, "-m", "tensorboard.main", *flags, str(logdir), *more_flags],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
@@ -137,3 +146,11 @@ def serve_tensorboard(logdir):
     finally:
         process.terminate()
         process.wait(timeout=20)
+
+
+def scalars(ask, run, tag):
+    """Return a curve as TensorBoard shows it, {step: value}, empty while it does not know it."""
+    with contextlib.suppress(urllib.error.HTTPError):
+        points = ask("plugin/scalars/scalars", run=run, tag=tag)
+        return {step: value for _, step, value in points}
+    return {}

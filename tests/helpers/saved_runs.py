@@ -1,9 +1,16 @@
 """Runs as mnist.py saves them, with weights of the test's choice; and what NumPy makes of them."""
 
+import functools
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 
+import mnist
 from helpers import numpy_layers
-from support.saved import Record
+from support.checkpoints import Checkpoints
+from support.saved import GRAPH, Record
 from support.tensorflow1 import tf
 
 LEFT, RIGHT, WIDE = "lr=0.001,epochs=100", "lr=0.001,epochs=100,softmax", "deeper/kernels=7"
@@ -36,6 +43,17 @@ def random_weights(seed, network="convolutional", kernels=3, neurons=8):
     return {name: dice.normal(0, 0.1, shape).astype(np.float32) for name, shape in shapes.items()}
 
 
+@functools.cache
+def meta_graph(network, kernels, neurons):
+    """Make the content of a run's model.meta."""
+    with tf.Graph().as_default(), tempfile.TemporaryDirectory() as folder:
+        images = tf.placeholder(tf.float32, [None, 784])
+        settings = SimpleNamespace(network=network, kernels=kernels, neurons=neurons)
+        tf.nn.softmax(mnist.network(images, settings))
+        Checkpoints(Path(folder)).save_graph()
+        return Path(folder, GRAPH).read_bytes()
+
+
 def save(folder, step, weights, **record):
     """Save a checkpoint in the place of the one before, and the record, as a run does."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -53,7 +71,9 @@ def save(folder, step, weights, **record):
         facts |= {"network": "convolutional", "kernels": weights["conv/Weights"].shape[3]}
     if "fc1/Weights" in weights:
         facts["neurons"] = weights["fc1/Weights"].shape[1]
-    Record(**(RECORD | facts | record)).write(folder)
+    saved = Record(**(RECORD | facts | record))
+    saved.write(folder)
+    (folder / GRAPH).write_bytes(meta_graph(saved.network, saved.kernels, saved.neurons))
     for path in older:
         if path.name.split(".")[1] != f"ckpt-{step}":
             path.unlink()
