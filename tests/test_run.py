@@ -316,16 +316,6 @@ def test_loop_that_a_reader_leaves(new_run, capsys):
     )
 
 
-def test_test_of_a_readers_own(new_run, capsys):
-    """A reader may test whenever, and on any digits: nobody knows on how many."""
-    run = new_run(epochs=3)
-    with run:
-        for step, _, _ in steps(run):
-            if step == 2:
-                run.note_test(0.5, 1.25)
-    assert said_at_the_end(run, capsys)[0].startswith("Test accuracy 50.00% after step 3, on MNIST")
-
-
 def ending(run, at):
     """Return the sentence with which a run ends if `at` fails in its step 3."""
     with pytest.raises(terminal.Problem) as problem:
