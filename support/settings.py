@@ -70,9 +70,10 @@ def _continue(name, settings, file, given):
     """Replace settings by those of the run to continue; say which ones are not used."""
     logdir = terminal.short(settings.logdir)
     found = saved.find(settings.logdir)
-    found = [
-        run for run in found if name in ("newest", run.record.name, terminal.short(run.folder))
-    ]
+    if name == "newest":  # the newest of this NETWORK, if any: draw.py may have trained softmax
+        found.sort(key=lambda run: run.record.network != settings.network)
+    else:
+        found = [run for run in found if name in (run.record.name, terminal.short(run.folder))]
     if not found:
         meaning = f"'newest' or the name of a saved run in {logdir}"
         raise _problem("continue", meaning, name, file, given)
