@@ -1,7 +1,6 @@
 """Runs that continue: killed or ended, they learn what an unbroken run learns, to the last bit."""
 
 import dataclasses
-import functools
 import os
 import re
 import signal
@@ -96,8 +95,7 @@ def test_a_run_that_is_killed_again_and_again_continues(train, tmp_path, data_di
         time.sleep(dice.random() / 20)
         os.kill(process.pid, signal.SIGKILL)
         process.join()
-        record = saved.read_record(folder)
-        assert record.status == "running", (tmp_path / "said").read_text()
+        assert saved.read_record(folder).status == "running", (tmp_path / "said").read_text()
     forked.run(["--logdir", logdir, "--epochs", epochs, *flags], tmp_path / "said", changes)
     assert saved.read_record(folder).status == "finished", (tmp_path / "said").read_text()
     check_same(folder, unbroken)
@@ -106,8 +104,7 @@ def test_a_run_that_is_killed_again_and_again_continues(train, tmp_path, data_di
     for is_fast in often([], ["true", "false"]):
         with serve_tensorboard(logdir, "--load_fast", is_fast) as ask:
             run = wait_for(lambda: [run for run in ask("runs") if run.endswith("test")])[0]
-            shown = functools.partial(scalars, ask, run, "Loss")
-            wait_for(lambda shown=shown: shown() == expected)
+            wait_for(lambda ask=ask, run=run: scalars(ask, run, "Loss") == expected)
 
 
 def refused(result, words, status=1):

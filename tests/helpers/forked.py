@@ -4,7 +4,7 @@ A process that has imported TensorFlow forks a copy of itself for each run: what
 done once.
 """
 
-import multiprocessing
+import multiprocessing.connection
 import os
 import runpy
 import signal
@@ -76,5 +76,7 @@ def start(flags, output=os.devnull, changes=(), program="mnist"):
 def run(flags, output, changes=(), program="mnist"):
     """Run a program to its end; return its exit status and what it printed."""
     process = start(flags, output, changes, program)
-    process.join(600)
+    multiprocessing.connection.wait([process.sentinel], 600)
+    with LOCK:  # the start of another process, in another thread, reads the status as well
+        process.join(0)
     return process.exitcode, Path(output).read_text()
