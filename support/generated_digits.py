@@ -73,7 +73,9 @@ def load(folder: str | Path) -> tuple[Uint8, Uint8, Uint8, Uint8]:
     np.savez(packed, *arrays)
     with contextlib.suppress(OSError):  # where the folder cannot be written to, nothing is kept
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(packed.getbuffer())
+        part = path.with_suffix(".tmp")
+        part.write_bytes(packed.getbuffer())
+        part.replace(path)  # so that there is never half a file, whenever the program is killed
     return arrays
 
 
