@@ -57,6 +57,7 @@ class TrainedNetwork:
                     shown = layer.shape[1:3] == [28, 28] if name == "conv" else self.inputs
                     if shown and layer.op.type == "Relu":
                         layers[name] = layer
+            self._has_hidden = "hidden" in layers
             probabilities = {"probabilities": tf.nn.softmax(logits[0])}
         graph.finalize()  # threads can share a graph that cannot change
         self._probabilities = session.make_callable(probabilities, images[:1])
@@ -87,7 +88,7 @@ class TrainedNetwork:
 
     def dead_neurons(self, images: np.ndarray) -> list[int] | None:
         """Return which neurons of `hidden` are 0 for all images; None if there is no such layer."""
-        if "hidden" not in self.layers(images[:1]):
+        if not self._has_hidden:
             return None
         parts = np.array_split(images, 1 + len(images) // 50)
         woken = [self.layers(part)["hidden"].any(axis=0) for part in parts]
@@ -115,7 +116,9 @@ class TrainedRuns:
         found = saved.find(self._logdir)
         runs = [run for run in found if run.has_graph]
         self.old = len(found) - len(runs)
-        return [run.record for run in runs if state_of(run) not in self._useless]
+        if self._useless:  # otherwise, there is no need to look at each checkpoint
+            runs = [run for run in runs if state_of(run) not in self._useless]
+        return [run.record for run in runs]
 
     def get(self, name: str | None) -> TrainedNetwork:
         """Return the network that a run saved last. Raises Refusal."""

@@ -46,8 +46,9 @@ class Checkpoints:
 
     def delete_others(self, *steps: int) -> None:
         """Delete the checkpoints of other steps than these."""
+        kept = [f"ckpt-{step}" for step in steps]
         for path in self._folder.glob("model.ckpt-*"):
-            if path.name.split(".")[1] not in [f"ckpt-{step}" for step in steps]:
+            if path.name.split(".")[1] not in kept:
                 with contextlib.suppress(OSError):  # on Windows, while draw.py reads it
                     path.unlink()
 
