@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
-from support import generated_digits, terminal
+from support import terminal
 
 # Each has the same four files; they are tried in turn. The first works nearly everywhere, but fails
 # in mainland China, after three seconds; the second works there, the others are slow or blocked.
@@ -240,6 +240,8 @@ def read_data_sets(
     seeds = np.random.SeedSequence(seed).spawn(3)
     folder = Path(os.path.expanduser(os.fsdecode(train_dir)))
     if fake_data:
+        from support import generated_digits  # here, because it is rarely needed
+
         name, arrays = GENERATED, generated_digits.load(folder)
     else:
         name, arrays = _read_folder(folder, source_url)

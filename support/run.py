@@ -37,8 +37,9 @@ Due = collections.namedtuple("Due", "train test histograms pictures last")
 
 
 class Run:
-    """One training run: it has a `folder` and a `record`, counts steps, and saves the network.
+    """One training run: it counts steps, and saves the network.
 
+    It has a `folder`, a `record`, and `config`, the options of the session that trains the network.
     As a context manager it notes Ctrl-C and other signals: the next step is then the last. An error
     that the user can fix leaves the `with` block as a terminal.Problem.
     """
@@ -57,6 +58,7 @@ class Run:
             self._continue(data.train.name)
         else:
             self._create(data.train.name)
+        self.config = tensorflow1.config(self.record.precision)
         self._has_begun = not self._continued  # until then, a continued run keeps its old record
         self._images = 0  # how many images are tested now
         self._layers: summaries.Layers | None = None
@@ -69,8 +71,9 @@ class Run:
         self._on_exit = contextlib.ExitStack()
         device = tensorflow1.device(settings.repeatable)
         terminal.say(
-            f"Training the {settings.network} network on {data.train.name}, with {device}: "
-            f"{images:,} images to learn from, {data.test.num_examples:,} to test it on."
+            f"Training the {settings.network} network on {data.train.name}, with {device}, "
+            f"in {self.record.precision}: {images:,} images to learn from, "
+            f"{data.test.num_examples:,} for tests."
         )
         if not self._continued:
             terminal.say(f"Writing to {terminal.short(self.folder)}")
@@ -80,6 +83,7 @@ class Run:
         settings = self.settings
         try:
             self.record = saved.new_record(settings, data_name)
+            self.record.precision = tensorflow1.precision()
             name = ranking.settings_of(self.record, settings.epochs)
             self.folder = _new_folder(settings.logdir, name)
             self.record.name = self.folder.name
@@ -98,8 +102,14 @@ class Run:
                 f"{record.name} learned from {record.data}, but {place} holds {data_name}: "
                 "name the folder of its digits with --data_dir."
             )
-        changes = {"status": "running", "started": time.time(), "epochs": settings.epochs}
-        self.record = dataclasses.replace(record, step=record.resumable, **changes)
+        self.record = dataclasses.replace(
+            record,
+            status="running",
+            started=time.time(),
+            epochs=settings.epochs,
+            precision=tensorflow1.precision(),
+            step=record.resumable,
+        )
         self.folder = self._continued.folder
         # Two event files of the same second would have the same name.
         while list(self.folder.glob(f"*/events.out.tfevents.{int(time.time())}.*")):
@@ -183,6 +193,9 @@ class Run:
             raise terminal.Problem(f"{self.folder.name} cannot continue: {reason}; {advice}.")
         step, epochs = self.record.step, self.settings.epochs
         sentence = f"Continuing {terminal.short(self.folder)} from step {step} to {epochs}"
+        before = self._continued.record.precision
+        if self.record.precision != before:
+            sentence += f", in {self.record.precision} (until now, in {before})"
         if step == 0:
             sentence += ", because no complete checkpoint was saved"
         else:

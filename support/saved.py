@@ -29,6 +29,7 @@ class Record:
     neurons: int | None = None  # None for softmax regression
     seed: int | None = None  # SEED, or the number that was drawn in its place
     repeatable: bool = False  # whether SEED was a number
+    precision: str = "float32"  # or "bfloat16": how it is trained and tested
     graph: str | None = None  # equal for equal networks, see checkpoints.fingerprint
     data: str | None = None  # the name of the data set, see input_data.DataSet
     data_dir: str | None = None  # an absolute path

@@ -31,7 +31,7 @@ def _log(writer, step, tag, **value):
 
 def _log_picture(writer, step, tag, picture):
     file = io.BytesIO()
-    picture.save(file, "PNG", optimize=True)
+    picture.save(file, "PNG")
     width, height = picture.size
     png = tf.Summary.Image(width=width, height=height, encoded_image_string=file.getvalue())
     _log(writer, step, tag, image=png)
@@ -59,9 +59,9 @@ class Layers:
         """Log the layers at a step. Raises NotFinite if a weight is not finite."""
         self._moved, self._dead, self._equal = 0.0, 0.0, False
         for name, values in self._session.run(self._variables).items():
-            moved = values - np.float64(self._start[name])
+            moved = np.subtract(values, self._start[name], dtype=np.float64)
             _log_histogram(writer, step, f"moved since step 0/{name}", moved)
-            self._moved = max(self._moved, np.abs(moved).max())
+            self._moved = max(self._moved, _reach(moved))
             if values.ndim > 1 and values.shape[-1] > 1 and not np.ptp(values, axis=-1).any():
                 self._equal = True
             if name == "conv/Weights" and values.ndim == 4:
@@ -103,9 +103,14 @@ class Layers:
         return "Look at the images, the labels, the loss and the first values of W."
 
 
+def _reach(values):
+    """Return the largest absolute value, without a copy of millions of values."""
+    return max(float(values.max()), -float(values.min()))
+
+
 def _log_histogram(writer, step, tag, values, buckets=51):
     """Log values, float64 of any shape, in buckets of equal width, the middle one around 0."""
-    reach = float(np.abs(values).max()) or 1e-9
+    reach = _reach(values) or 1e-9
     if not math.isfinite(reach):
         raise NotFinite("A weight is not a finite number any more")
     # An axis ends at one of few values, so that runs often share it, and its labels do not overlap.
@@ -286,7 +291,10 @@ def write_projector(writer: Any, session: tf.Session, model: Any, test: Any) -> 
 def _principal_components(points):
     """Return the principal components of points, float32 (n, d): (n, at most COMPONENTS)."""
     # This uses the n x n products: the d x d covariances of 20,000 neurons would take minutes.
-    centred = points - points.mean(axis=0)
-    squares, directions = np.linalg.eigh(centred @ centred.T)  # in ascending order
-    components = directions * np.sqrt(np.maximum(squares, 0))
-    return components[:, ::-1][:, : min(COMPONENTS, centred.shape[1])]
+    # TensorFlow, not NumPy, whose threads wait for one another for seconds on a busy machine.
+    with tf.Graph().as_default(), tf.Session() as session:
+        centred = tf.placeholder(tf.float32)
+        eigenvectors = tf.linalg.eigh(tf.matmul(centred, centred, transpose_b=True))
+        squares, directions = session.run(eigenvectors, {centred: points - points.mean(axis=0)})
+    components = directions * np.sqrt(np.maximum(squares, 0))  # in ascending order
+    return components[:, ::-1][:, : min(COMPONENTS, points.shape[1])]

@@ -1,6 +1,7 @@
 """Runs that continue: killed or ended, they learn what an unbroken run learns, to the last bit."""
 
 import dataclasses
+import functools
 import os
 import re
 import signal
@@ -105,6 +106,19 @@ def test_a_run_that_is_killed_again_and_again_continues(train, tmp_path, data_di
         with serve_tensorboard(logdir, "--load_fast", is_fast) as ask:
             run = wait_for(lambda: [run for run in ask("runs") if run.endswith("test")])[0]
             wait_for(lambda ask=ask, run=run: scalars(ask, run, "Loss") == expected)
+
+
+def computes_in(precision):
+    return {("support.tensorflow1", "precision"): functools.partial(str, precision)}
+
+
+def test_a_run_that_continues_in_another_precision_says_so(train, tmp_path):
+    train("--epochs", 6, changes=computes_in("float32"))
+    resumed = ["--continue", "newest", "--epochs", 9]
+    said = train(*resumed, first=(), changes=computes_in("bfloat16"))[1]
+    assert "with the CPU, in bfloat16: 600 images to learn from" in said
+    assert "from step 6 to 9, in bfloat16 (until now, in float32)\n" in said
+    assert saved.read_record(tmp_path / "runs" / NAME.format(6)).precision == "bfloat16"
 
 
 def refused(result, words, status=1):

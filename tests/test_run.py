@@ -21,7 +21,7 @@ import mnist
 from helpers import events, run_folders
 from input_data import DataSet
 from support import run as runs
-from support import saved, terminal
+from support import saved, tensorflow1, terminal
 from support.tensorflow1 import tf
 
 IMAGES, TEST_IMAGES = 1000, 800
@@ -165,6 +165,7 @@ def test_record_through_a_run(new_run):
         batch_size=10,
         seed=5,
         repeatable=True,
+        precision=tensorflow1.precision(),
         data="MNIST",
         data_dir=os.path.abspath("d"),
         started=begun.started,
@@ -232,8 +233,8 @@ def test_what_a_run_says(new_run, capsys):
     run = new_run(epochs=5, data=GENERATED)
     folder = "runs/lr=0.0001,5,softmax,generated-digits"
     assert capsys.readouterr().out == (
-        "Training the softmax network on generated digits, not MNIST, with the CPU: "
-        "1,000 images to learn from, 800 to test it on.\n"
+        "Training the softmax network on generated digits, not MNIST, with the CPU, in "
+        f"{tensorflow1.precision()}: 1,000 images to learn from, 800 for tests.\n"
         f"Writing to {folder}\n"
     )
     follow(run)

@@ -1,8 +1,9 @@
-"""support/tensorflow1.py: TensorFlow's errors in Python's terms, here and on Windows."""
+"""support/tensorflow1.py: bfloat16, and TensorFlow's errors in Python's terms."""
 
 import errno
 import os
 
+import numpy as np
 import pytest
 
 from support import tensorflow1
@@ -15,6 +16,34 @@ CHINESE = UnicodeDecodeError("utf-8", "系统找不到指定的路径。".encode
 
 def error(kind, text):
     return kind(None, None, text)
+
+
+@pytest.mark.parametrize(
+    "flags, forced, precision",
+    [
+        ("avx512f avx512_vnni", "", "float32"),
+        ("avx512_bf16", "", "bfloat16"),
+        ("amx_bf16 amx_tile", "0", "bfloat16"),
+        ("avx512_bf16", "1", "float32"),
+    ],
+)
+def test_precision(tmp_path, monkeypatch, flags, forced, precision):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"processor\t: 0\nflags\t\t: fpu {flags} avx2\n")
+    monkeypatch.setattr(tensorflow1, "Path", lambda name: cpuinfo)
+    monkeypatch.setenv("MNIST_FLOAT32", forced)
+    assert tensorflow1.precision() == precision
+
+
+@pytest.mark.parametrize("precision, expected", [("float32", 2 + 2**-9), ("bfloat16", 2)])
+def test_a_session_computes_in_a_precision(precision, expected):
+    if tensorflow1.precision() == "float32" != precision:
+        pytest.skip("this processor does not compute bfloat16")
+    with tf.Graph().as_default(), tf.Session(config=tensorflow1.config(precision)) as session:
+        factor = tf.placeholder(tf.float32, [None, 1])
+        layer = tf.nn.relu(tf.matmul(factor, [[1.0]]) + 1.0)
+        computed = session.run(layer, {factor: [[1 + 2**-9]]})
+    assert computed.dtype == np.float32 and computed == expected
 
 
 @pytest.mark.parametrize(

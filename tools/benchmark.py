@@ -1,13 +1,15 @@
 """Measure the speed of the lesson and of its alternatives; print a table.
 
-    python -m tools.benchmark                    # about half an hour on two cores
+    python -m tools.benchmark                    # a quarter of an hour on two cores
     python -m tools.benchmark --quick            # about two minutes: fewer steps and repetitions
     python -m tools.benchmark --against FOLDER   # also measures another checkout of the project
 
 The contenders take turns, and each ratio compares two measurements that follow one another: other
 work of the machine then slows both alike. Each contender is a separate process (see contenders.py),
 because the threads of two frameworks in one process disturb each other. While one computes, the
-others wait for a line of input. All compute on the CPU. The figures are also written as JSON.
+others wait for a line of input. All compute on the CPU; where it computes bfloat16 itself, this
+project and those that can are measured in bfloat16 and in float32. The figures are also written as
+JSON.
 
 The digits are MNIST if the environment variable MNIST_DATA names the folder of its four files,
 otherwise generated digits. PyTorch takes part if it is installed (pip install torch).
@@ -18,6 +20,7 @@ import collections
 import concurrent.futures
 import contextlib
 import http.client
+import itertools
 import json
 import math
 import os
@@ -32,17 +35,19 @@ import time
 from importlib import metadata, util
 from pathlib import Path
 
-from support import settings, terminal
+from support import settings, tensorflow1, terminal
 from tools import MNIST, PROJECT, draw_page
 
 CONTENDERS = Path(__file__).with_name("contenders.py")
-OURS, OTHER = "this project", "the other checkout"
-STEPS = [
+OURS, FLOAT32, OTHER = "this project", "this project in float32", "the other checkout"
+STEPS = [  # see contenders.py
     "Keras `fit`",
-    "Keras `fit`, with oneDNN switched on as here",
+    "Keras at its best",
     "PyTorch as its tutorials write it",
-    "PyTorch at its best (fused Adam, channels last)",
+    "PyTorch at its best",
+    "PyTorch at its best, compiled",
 ]
+STEPS_IN_BFLOAT16 = [f"{name}, bfloat16" for name in STEPS if "best" in name]
 IMPORT = "import tensorflow, time; print([time.monotonic(), time.monotonic(), 1])"
 REAL = "MNIST_DATA" in os.environ
 READ = f"import input_data, sys; input_data.read_data_sets(sys.argv[1], fake_data={not REAL})"
@@ -58,16 +63,18 @@ ENVIRONMENT = {
 DRAWING = [[[80, 70], [200, 70], [150, 140], [120, 220]], [[110, 150], [180, 150]]]  # a 7
 IMAGE = [place % 28 / 28 if place % 5 == 0 else 0 for place in range(784)]
 
-# How much is measured: `rounds` of `steps` bare steps; `runs` whole runs of `run_steps`, and of
-# `tutorial_steps`; a run of `long_steps`; each kind of data sets, read `reads` times; `serves`
-# rounds of `requests` of each client to draw.py.
+# How much is measured: `rounds` of `steps` bare steps; `runs` whole runs of `run_steps`, of
+# `short_steps`, and of `tutorial_steps`; a run of `long_steps`; `reads` times reading each kind of
+# data sets; `serves` rounds of `requests` of each client to draw.py.
 Plan = collections.namedtuple(
-    "Plan", "rounds steps runs run_steps tutorial_steps long_steps reads serves requests"
+    "Plan",
+    "rounds steps runs run_steps short_steps tutorial_steps long_steps reads serves requests",
 )
-FULL = Plan(11, 100, 3, 2000, 1000, 20000, 5, 7, 300)
-QUICK = Plan(3, 20, 1, 200, 20, 400, 1, 2, 50)
-# What a whole run took: seconds in total, until its first step, and per step; megabytes of memory.
-Run = collections.namedtuple("Run", "seconds start step megabytes")
+FULL = Plan(11, 100, 3, 2000, 100, 1000, 20000, 5, 7, 300)
+QUICK = Plan(3, 20, 1, 200, 50, 20, 400, 1, 2, 50)
+# What a whole run took: seconds in total, until its first step, per step, and of processor time;
+# megabytes of memory.
+Run = collections.namedtuple("Run", "seconds start step processor megabytes")
 
 
 class Sitting:
@@ -79,7 +86,12 @@ class Sitting:
         Each checkout reads the data sets once, so that nothing is downloaded or drawn later.
         """
         self.plan, self.folder, self.on_exit = plan, folder, on_exit
-        self.checkouts = {OURS: PROJECT} | ({OTHER: against.resolve()} if against else {})
+        self.checkouts = {OURS: PROJECT}
+        self.uses_bfloat16 = tensorflow1.precision() == "bfloat16"
+        if self.uses_bfloat16:
+            self.checkouts[FLOAT32] = PROJECT
+        if against:
+            self.checkouts[OTHER] = against.resolve()
         self.log = on_exit.enter_context((folder / "log").open("w+"))  # stderr of all processes
         self.waiting = {}  # processes, by the name of their work
         self.runs = {name: [] for name in self.checkouts}
@@ -98,6 +110,8 @@ class Sitting:
         """Start Python with a checkout's modules; it is killed when the benchmark ends."""
         command = [sys.executable, *map(str, arguments)]
         environment = os.environ | {"PYTHONPATH": str(self.checkouts[checkout])}
+        if checkout == FLOAT32:
+            environment["MNIST_FLOAT32"] = "1"
         pipes = {"stdout": subprocess.PIPE, "stderr": self.log, "text": True} | pipes
         child = subprocess.Popen(command, cwd=self.folder, env=environment, **pipes)
         self.on_exit.callback(child.kill)
@@ -112,17 +126,19 @@ class Sitting:
     def whole_run(self, *arguments, checkout=OURS):
         """Run a program of contenders.py to its end, and return a Run."""
         began = time.monotonic()
-        child, megabytes = self.start(*arguments, checkout=checkout), math.nan
+        child = self.start(*arguments, checkout=checkout)
+        processor = megabytes = math.nan
         printed = child.stdout.read().splitlines()
-        if hasattr(os, "wait4"):  # on Windows the memory is not known
+        if hasattr(os, "wait4"):  # on Windows these two are not known
             _, status, usage = os.wait4(child.pid, 0)
             child.returncode = os.waitstatus_to_exitcode(status)
+            processor = usage.ru_utime + usage.ru_stime
             megabytes = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
         if child.wait():
             raise self.failed(child)
         seconds = time.monotonic() - began
         first, last, steps = json.loads(printed[-1])
-        return Run(seconds, first - began, (last - first) / steps, megabytes)
+        return Run(seconds, first - began, (last - first) / steps, processor, megabytes)
 
     def lesson(self, steps, checkout=OURS):
         """Run `python mnist.py` with its defaults, except for the steps and the folders."""
@@ -130,7 +146,7 @@ class Sitting:
         return self.whole_run(CONTENDERS, "lesson", *folders, "--epochs", steps, checkout=checkout)
 
     def work(self, name, times):
-        """Let a waiting process do its work `times` times; return the seconds for one time."""
+        """Let a waiting process do its work `times` times; return the clocks for one time."""
         if name not in self.waiting:
             checkout, work = (name, OURS) if name in self.checkouts else (OURS, name)
             arguments = [CONTENDERS, "work", work, self.data_dir(checkout)]
@@ -141,46 +157,57 @@ class Sitting:
         with contextlib.suppress(BrokenPipeError):  # it has ended: there will be no answer
             child.stdin.write(f"{times}\n")
             child.stdin.flush()
-        if seconds := child.stdout.readline():
-            return float(seconds) / times
+        if answer := child.stdout.readline():
+            return [seconds / times for seconds in json.loads(answer)]
         raise self.failed(child)
 
     def take_turns(self, names, rounds, times):
-        """Let processes work in turns; return {name: the seconds for one time in each round}."""
-        seconds = {name: [] for name in names}
+        """Let processes work in turns; return {name: the clocks for one time in each round}."""
+        clocks = {name: [] for name in names}
         for turn in range(rounds):
             for name in names if turn % 2 else reversed(names):
-                seconds[name].append(self.work(name, times))
-        return seconds
+                clocks[name].append(self.work(name, times))
+        return clocks
 
     # ---------------------------------------------------------------------------------------- parts
 
     def step(self):
-        """A bare training step, here and elsewhere."""
-        peers = [name for name in STEPS if "PyTorch" not in name or util.find_spec("torch")]
-        names = [*self.checkouts, *peers]
-        seconds = self.take_turns(names, self.plan.rounds, self.plan.steps)
-        return make_rows("a bare training step", "ms", seconds)
+        """A bare training step, here and elsewhere, each compared with the same precision."""
+        groups = {"float32": [FLOAT32 if self.uses_bfloat16 else OURS, *STEPS]}
+        if self.uses_bfloat16:
+            groups["bfloat16"] = [OURS, *STEPS_IN_BFLOAT16]
+        if not util.find_spec("torch"):
+            for names in groups.values():
+                names[:] = [name for name in names if "PyTorch" not in name]
+        everyone = dict.fromkeys([*self.checkouts, *itertools.chain(*groups.values())])
+        clocks = self.take_turns(list(everyone), self.plan.rounds, self.plan.steps)
+        rows = []
+        for place, what in enumerate(["a bare training step", "its processor time"]):
+            values = {name: [pair[place] for pair in clocks[name]] for name in clocks}
+            rows += make_rows(what, "ms", {name: values[name] for name in self.checkouts})
+            for precision, names in groups.items():
+                compared = {name.removesuffix(", bfloat16"): values[name] for name in names}
+                rows += make_rows(f"{what} in {precision}", "ms", compared)[1:]
+        return rows
 
     def run(self):
         """A whole run, compared to bare steps and the tutorial's logging; start, memory, files."""
         n, few = self.plan.run_steps, self.plan.tutorial_steps
-        imports, least, tutorials = [], [], []
-        for _ in range(self.plan.runs):
+        imports, tutorials = [], []
+        least, short = ({name: [] for name in self.runs} for _ in range(2))
+        for turn in range(self.plan.runs):
             imports.append(self.whole_run("-c", IMPORT).start)
-            before = self.work(OURS, n // 4)
-            for name, runs in self.runs.items():
-                runs.append(self.lesson(n, name))
-                if name == OURS:
-                    bare = (before + self.work(OURS, n // 4)) / 2
-                    least.append(runs[-1].start + n * bare)
+            for name in self.checkouts if turn % 2 else reversed(self.checkouts):
+                before = self.work(name, n // 4)[0]
+                run = self.lesson(n, name)
+                bare = (before + self.work(name, n // 4)[0]) / 2
+                self.runs[name].append(run)
+                least[name].append(run.start + n * bare)
+                short[name].append(self.lesson(self.plan.short_steps, name).processor)
             logged = self.whole_run(CONTENDERS, "tutorial", self.data_dir(OURS), few)
             tutorials.append(logged.start + (logged.seconds - logged.start) * n / few)
         whole, scaled = f"a whole run of {n:,} steps", f"scaled up from {few:,} steps"
-        others = {
-            "its bare steps plus start": least,
-            f"the graph logged as TensorFlow's tutorial of 2017 did, {scaled}": tutorials,
-        }
+        tutorial = f"the graph logged as TensorFlow's tutorial of 2017 did, {scaled}"
         measured = {
             field: {name: [getattr(run, field) for run in self.runs[name]] for name in self.runs}
             for field in Run._fields
@@ -191,8 +218,14 @@ class Sitting:
             "pictures": [pictures / n for _, pictures in sizes],
         }
         start = measured["start"] | {"`import tensorflow` alone": imports}
+        rows = make_rows(whole, "s", measured["seconds"] | {tutorial: tutorials})
+        for name, seconds in measured["seconds"].items():
+            compared = {name: seconds, "its bare steps plus start": least[name]}
+            rows += make_rows(f"{whole}, {name}", "s", compared)[1:]
         return [
-            *make_rows(whole, "s", measured["seconds"] | others),
+            *rows,
+            *make_rows(f"processor time of {whole}", "s", measured["processor"]),
+            *make_rows(f"processor time of a run of {self.plan.short_steps} steps", "s", short),
             *make_rows("from `python mnist.py` to the first training step", "s", start),
             *make_rows(f"peak memory of {whole}", "MB", measured["megabytes"]),
             *make_rows(f"logged per 1,000 of {n:,} steps", "kB", kilobytes, compared=False),
@@ -215,13 +248,16 @@ class Sitting:
     def read(self):
         """Reading the data sets."""
         names = ["generated digits, drawn before", "generated digits, drawn anew"]
-        seconds = self.take_turns(["MNIST", *names] if REAL else names, self.plan.reads, 1)
+        clocks = self.take_turns(["MNIST", *names] if REAL else names, self.plan.reads, 1)
+        seconds = {name: [pair[0] for pair in clocks[name]] for name in clocks}
         return make_rows("reading", "s", seconds, compared=False)
 
     def draw(self):
         """How long draw.py takes to answer: one client, each of eight at once, a look inside."""
         pages, times = {}, self.plan.requests
         for name, checkout in self.checkouts.items():
+            if name == FLOAT32:  # the page always computes in float32
+                continue
             if not list(self.logdir(name).glob("*/model.ckpt-*")):
                 self.lesson(100, name)
             page = draw_page(self.logdir(name), self.data_dir(name), checkout)
@@ -302,13 +338,16 @@ def make_rows(what, unit, measured, compared=True):
 
 def machine():
     """Name the processor, its cores, the system, and the versions of what was measured."""
-    model = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError, TypeError):  # Linux has this file, but not always this line
-        model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())[1]
+    model, flags = platform.processor() or platform.machine(), "flags unknown"
+    with contextlib.suppress(OSError, TypeError):  # Linux has this file, but not always these lines
+        cpuinfo = Path("/proc/cpuinfo").read_text()
+        model = re.search(r"model name\s*: (.*)", cpuinfo)[1]
+        line = re.search(r"flags\s*: (.*)", cpuinfo)[1]
+        flags = " ".join(re.findall(r"\b(?:avx|amx)\w*", line))
     packages = ["tensorflow", "keras", "torch", "numpy"]
     versions = [f"{name} {metadata.version(name)}" for name in packages if util.find_spec(name)]
     system = f"{platform.system()}, Python {platform.python_version()}"
-    return f"{model}, {CORES} cores, {system}, {', '.join(versions)}"
+    return f"{model} ({flags}), {CORES} cores, {system}, {', '.join(versions)}"
 
 
 def number(value):

@@ -4,10 +4,13 @@
     python -m tools.study --quote    # only writes the saved results into README
 
 MNIST is read from the folder that the environment variable MNIST_DATA names, or from MNIST_data/.
-The results are in tools/study.json, one line per run. To train a run again, delete its line.
+The results are in tools/study.json, one line per run. To train a run again, delete its line. The
+first rows are also trained in bfloat16, if the processor computes it itself.
 """
 
 import json
+import os
+import statistics
 import tempfile
 from pathlib import Path
 from unittest import mock
@@ -17,14 +20,15 @@ import numpy as np
 import input_data
 import mnist
 from support import run as runs
-from support import settings, terminal
+from support import settings, tensorflow1, terminal
 from support.tensorflow1 import tf
 from tools import MNIST, PROJECT
 
 RESULTS = Path(__file__).with_name("study.json")
 MOMENTS = [200, 1000, 2000]  # steps of tests on all test digits, besides the quarters
 
-# The rows of the table, in the order of training: constants of mnist.py, and how many seeds.
+# The rows of the table, in the order of training: constants of mnist.py, and how many seeds. The
+# first IN_BOTH of them are trained in float32 and in bfloat16.
 ROWS = [
     ({"learning_rate": 0.1, "epochs": 100}, 10),
     ({"learning_rate": 0.01, "epochs": 2000}, 10),
@@ -42,12 +46,15 @@ ROWS = [
     ({"learning_rate": 0.0001, "epochs": 2000, "kernels": 64}, 2),
 ]
 
+IN_BOTH = 4
+
 # ------------------------------------------------------------------------------------ the training
 
 
-def measure(constants, seed):
+def measure(constants, seed, precision):
     """Train one network, in a folder that is deleted afterwards, and return its entry, a dict."""
-    with tempfile.TemporaryDirectory() as logdir:
+    forced = {"MNIST_FLOAT32": "1" if precision == "float32" else "0"}
+    with tempfile.TemporaryDirectory() as logdir, mock.patch.dict(os.environ, forced):
         given = constants | {"seed": seed, "data_dir": MNIST, "logdir": logdir}
         flags = [word for name, value in given.items() for word in (f"--{name}", value)]
         chosen = settings.read_settings(vars(mnist), flags)
@@ -79,6 +86,7 @@ def measure(constants, seed):
     entry = {
         "constants": constants,
         "seed": seed,
+        "precision": run.record.precision,
         "train": results.pop("train"),
         "tests": results,
         "highest_loss": {"step": highest, "loss": float(f"{curves['Loss'][highest]:.4g}")},
@@ -110,12 +118,19 @@ def read():
 def complete():
     """Train what is missing, and save each result immediately."""
     entries = read()
-    kept = [(entry["constants"], entry["seed"]) for entry in entries]
-    wanted = [(constants, seed) for constants, seeds in ROWS for seed in range(1, seeds + 1)]
+    kept = [(entry["constants"], entry["seed"], entry["precision"]) for entry in entries]
+    precisions = dict.fromkeys(["float32", tensorflow1.precision()])
+    wanted = [
+        (constants, seed, precision)
+        for precision in precisions
+        for constants, seeds in (ROWS if precision == "float32" else ROWS[:IN_BOTH])
+        for seed in range(1, seeds + 1)
+    ]
     missing = [run for run in wanted if run not in kept]
-    for place, (constants, seed) in enumerate(missing, 1):
-        terminal.say(f"\n{place} of {len(missing)} that are missing: {constants}, seed {seed}")
-        entries.append(measure(constants, seed))
+    for place, (constants, seed, precision) in enumerate(missing, 1):
+        what = f"{constants}, seed {seed}, in {precision}"
+        terminal.say(f"\n{place} of {len(missing)} that are missing: {what}")
+        entries.append(measure(constants, seed, precision))
         part = RESULTS.with_suffix(".part")
         part.write_text("[\n" + ",\n".join(json.dumps(entry) for entry in entries) + "\n]\n")
         part.replace(RESULTS)
@@ -169,6 +184,38 @@ def tables(entries, words):
     return {"study": markdown(words["study"], study), "long": markdown(words["long"], long)}
 
 
+def precision_table(entries):
+    """Return the table of tests/README.md that compares both precisions, as Markdown."""
+    head = (
+        "| `LEARNING_RATE` | `EPOCHS` | seeds | learned in float32 | learned in bfloat16 | "
+        "accuracy of these in float32 | in bfloat16 | mean difference |"
+    )
+    rows = []
+    for constants, seeds in ROWS[:IN_BOTH]:
+        learned = {
+            precision: {
+                entry["seed"]: entry["tests"][str(constants["epochs"])]
+                for entry in entries
+                if (entry["constants"], entry["precision"]) == (constants, precision)
+                and not is_dead(entry)
+            }
+            for precision in ("float32", "bfloat16")
+        }
+        before, after = learned.values()
+        accuracies = [
+            spreads(list(group.values()), WORDS["README.md"])[0] for group in learned.values()
+        ]
+        difference = ""
+        if len(before) == len(after) == seeds:
+            points = [100 * (after[seed]["accuracy"] - before[seed]["accuracy"]) for seed in after]
+            low, high = min(points), max(points)
+            difference = f"{statistics.fmean(points):+.2f} points ({low:+.2f} to {high:+.2f})"
+        first = [f"{constants['learning_rate']:f}".rstrip("0"), f"{constants['epochs']:,}"]
+        counts = [str(seeds), *[str(len(group)) for group in learned.values()]]
+        rows.append([*first, *counts, *accuracies, difference])
+    return markdown(head, rows)
+
+
 def is_dead(entry):
     """Return whether a network ended with the same answer for nearly every test digit."""
     return max(entry["answers"]) > 9900
@@ -200,11 +247,17 @@ def markdown(head, rows):
     return "\n".join([head, line, *[f"| {' | '.join(row)} |" for row in rows]])
 
 
+def pages(entries):
+    """Return the tables of each page, {file: {name of the table: text}}."""
+    readmes = {name: tables(entries, words) for name, words in WORDS.items()}
+    return readmes | {"tests/README.md": {"precision": precision_table(entries)}}
+
+
 def quote(entries):
-    """Replace both tables in README, in each language."""
-    for name, words in WORDS.items():
+    """Replace the tables in each page."""
+    for name, written in pages(entries).items():
         text = (PROJECT / name).read_text(encoding="utf-8")
-        for place, table in tables(entries, words).items():
+        for place, table in written.items():
             before, _, rest = text.partition(f"<!-- {place} -->\n")
             _, _, after = rest.partition(f"<!-- /{place} -->")
             text = f"{before}<!-- {place} -->\n{table}\n<!-- /{place} -->{after}"
