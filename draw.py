@@ -13,6 +13,7 @@ import errno
 import logging
 import signal
 import socket
+from pathlib import Path
 
 import waitress
 
@@ -21,19 +22,20 @@ import mnist
 from page import server
 from page.digits import TrainingDigits
 from page.networks import Refusal, TrainedRuns, newest
-from support import terminal
+from support import own_digits, terminal
 from support.run import Run
 from support.settings import Parser, read_settings
 from support.tensorflow1 import tf
 
-# They read 92% of the test digits correctly. CONTINUE in mnist.py has no effect here.
+# They read 92% of the test digits correctly. These constants of mnist.py have no effect here.
 SOFTMAX = ["--network=softmax", "--learning_rate=0.001", "--epochs=3000", "--continue=None"]
+SOFTMAX += ["--shift=0", "--own_digits=0"]
 
 
 def main(flags=()):
     """Load the newest networks, train softmax regression if there is none, and serve the page."""
     logging.getLogger("waitress").setLevel(logging.ERROR)  # it warns when a request waits
-    host, port, settings = read_flags(flags)
+    host, port, allow_saving, settings = read_flags(flags)
     listener = listen(host, port)
     runs = TrainedRuns(settings.logdir)
     logdir = terminal.short(settings.logdir)
@@ -51,7 +53,9 @@ def main(flags=()):
     name = f"[{address}]" if ":" in address else address
     for_all = name in ("0.0.0.0", "[::]")
     own_names = {"localhost", "127.0.0.1", "[::1]", host.lower(), name}
-    app = server.make_app(runs, TrainingDigits(settings.data_dir), own_names)
+    own_folder = Path(__file__).parent / own_digits.FOLDER
+    digits = TrainingDigits(settings.data_dir)
+    app = server.make_app(runs, digits, own_names, own_folder, allow_saving)
     terminal.say(f"Draw at http://{'localhost' if for_all else name}:{port}/ (Ctrl-C ends it)")
     if for_all:
         terminal.say("On another machine, use this machine's IP address in place of localhost.")
@@ -74,17 +78,19 @@ def train_softmax(settings):
 
 
 def read_flags(flags):
-    """Return the address and the port to listen at, and the settings of softmax regression."""
+    """Return address, port, whether others may save, and the settings of softmax regression."""
     parser = Parser(prog="draw.py", description=__doc__.partition("\n")[0], allow_abbrev=False)
     add = parser.add_argument
     add("--logdir", help="folder of the trained runs (default: LOGDIR at the top of mnist.py)")
     add("--data_dir", help="folder of MNIST (default: DATA_DIR at the top of mnist.py)")
     add("--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1)")
     add("--port", default=8000, type=int, help="port; 0 takes a free one (default: 8000)")
+    add("--allow_saving", action="store_true", help="keep drawings from other machines too")
     given = vars(parser.parse_args([str(flag) for flag in flags]))
     host, port = given.pop("host"), given.pop("port")
+    allow_saving = given.pop("allow_saving")
     folders = [f"--{key}={value}" for key, value in given.items() if value is not None]
-    return host, port, read_settings(vars(mnist), [*SOFTMAX, *folders])
+    return host, port, allow_saving, read_settings(vars(mnist), [*SOFTMAX, *folders])
 
 
 def listen(host, port):

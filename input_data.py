@@ -83,11 +83,12 @@ class DataSet:
         reshape=True,
         seed=None,
         name="images from a script",
+        shift=0,
     ):
         """Make a set of n images, pixels 0 to 255 in an array of any shape (n, ...), and n labels.
 
-        `fake_data` and `one_hot` are accepted for old scripts, but ignored. dtype, reshape, seed:
-        see `read_data_sets`. Raises TypeError or ValueError if an argument makes no sense.
+        `fake_data` and `one_hot` are accepted for old scripts, but ignored. dtype, reshape, seed,
+        shift: see `read_data_sets`. Raises TypeError or ValueError if an argument makes no sense.
         """
         if len(images) != len(labels):
             raise ValueError(f"there are {len(labels):,} labels for the {len(images):,} images")
@@ -96,7 +97,11 @@ class DataSet:
             self._pixels = self._pixels.reshape(len(images), math.prod(self._pixels.shape[1:]))
         self._labels = np.asarray(labels)
         self._dtype = _image_dtype(dtype)
+        if not _is_count(shift, 14):
+            raise ValueError(f"shift must be a whole number of pixels, 0 to 14, not {shift!r}")
+        self._shift = int(shift)
         self._rng = np.random.default_rng(seed)
+        self._shift_rng = self._rng.spawn(1)[0]  # its own: a shift does not change the order
         self.name = name
         self._num_examples = len(images)
         self._epochs_completed = 0
@@ -117,16 +122,32 @@ class DataSet:
         """
         rows = np.concatenate(list(self._take(batch_size, shuffle)))
         if "_images" in vars(self):  # the caller has seen `images`, and may have changed it
-            return self._images[rows], self._labels[rows]
-        return _convert(self._pixels[rows], self._dtype), self._labels[rows]
+            return self._move(self._images[rows]), self._labels[rows]
+        return _convert(self._move(self._pixels[rows]), self._dtype), self._labels[rows]
 
     def skip(self, count: int) -> None:
         """Skip `count` images, as if they had been returned in shuffled batches of any size.
 
         No image is copied. Raises ValueError as `next_batch` does.
         """
-        for _ in self._take(count, shuffle=True):
-            pass
+        for rows in self._take(count, shuffle=True):
+            self._offsets(len(rows))
+
+    def _offsets(self, count):
+        """Draw by how far each of the next images is moved: (2, count), from 0 to 2 * shift."""
+        return self._shift_rng.integers(0, 2 * self._shift + 1, (count, 2)).T
+
+    def _move(self, images):
+        """Return images of 28x28 pixels, each moved by its own offset; paper (0) comes in."""
+        if self._shift == 0:
+            return images
+        n, shift = len(images), self._shift
+        framed = np.zeros((n, 28 + 2 * shift, 28 + 2 * shift), images.dtype)
+        framed[:, shift : shift + 28, shift : shift + 28] = images.reshape(n, 28, 28)
+        # Each 28x28 part of the framed image is the image, moved; this makes no copy of them.
+        parts = np.lib.stride_tricks.sliding_window_view(framed, (28, 28), axis=(1, 2))
+        down, right = self._offsets(n)
+        return parts[np.arange(n), down, right].reshape(images.shape)
 
     def _take(self, count, shuffle):
         """Take the next `count` images; yield their rows, in one array for each epoch."""
@@ -153,6 +174,30 @@ class DataSet:
         return self._rng.permutation(n) if shuffle else np.arange(n)
 
 
+class MixedSet:
+    """A training set whose batches contain some images of another set, `own`."""
+
+    def __init__(self, main, own, count, batch_size):
+        """Make batches of `batch_size` images: `count` are those of `own`, the others of `main`."""
+        self._main, self._own, self._count, self._batch_size = main, own, count, batch_size
+
+    def __getattr__(self, name):
+        """Return what else a DataSet has, such as its images: it is that of `main`."""
+        return getattr(self._main, name)
+
+    def next_batch(self, batch_size):
+        """Return images and labels as `DataSet.next_batch` does."""
+        images, labels = self._main.next_batch(batch_size - self._count)
+        own_images, own_labels = self._own.next_batch(self._count)
+        return np.concatenate([images, own_images]), np.concatenate([labels, own_labels])
+
+    def skip(self, count):
+        """Skip `count` images of whole batches, as if they had been returned."""
+        batches = count // self._batch_size
+        self._main.skip(batches * (self._batch_size - self._count))
+        self._own.skip(batches * self._count)
+
+
 @dataclasses.dataclass
 class Datasets:
     """The three sets; old scripts replace one of them: `mnist.test = mnist.validation`."""
@@ -160,6 +205,8 @@ class Datasets:
     train: DataSet
     validation: DataSet
     test: DataSet
+    own_names: list[str] | None = None  # the reader's own digits in `train`, see own_digits.load
+    own_test: tuple | None = None  # images and labels of those that are held out for a test
 
     def __iter__(self):
         """Unpack: `train, validation, test = mnist`."""
@@ -191,22 +238,56 @@ def read_or_generate(settings: argparse.Namespace) -> Datasets:
 
     settings: see read_settings. If `settings.data` is GENERATED, the run to continue learned from
     generated digits, and these are used at once. All training images are in `train`, none in
-    `validation`. Raises terminal.Problem if a file is malformed, or the folder cannot be used.
+    `validation`. With OWN_DIGITS, digits that the reader drew are among them. Raises
+    terminal.Problem if a file is malformed or missing, or the folder cannot be used.
     """
-    seed = settings.seed
-    read = functools.partial(read_data_sets, settings.data_dir, validation_size=0, seed=seed)
+    seed, shift = settings.seed, settings.shift
+    read = functools.partial(
+        read_data_sets, settings.data_dir, validation_size=0, seed=seed, shift=shift
+    )
     try:
         try:
-            return read(fake_data=settings.data == GENERATED)
+            data = read(fake_data=settings.data == GENERATED)
         except DownloadError as error:
             until = "Until then, the program learns from digits that it draws itself."
             terminal.say(f"{error} {until}")
-            return read(fake_data=True)
+            data = read(fake_data=True)
+        if settings.own_digits:
+            _mix_in_own_digits(data, settings)
+        return data
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         raise terminal.Problem(f"{place}{error.strerror or error}.") from error
     except ValueError as error:
         raise terminal.Problem(f"{error}.") from error
+
+
+def _mix_in_own_digits(data, settings):
+    """Put digits that the reader drew into each training batch; hold out every fourth one.
+
+    A run that continues goes on with the digits that it had: those drawn since are only tested.
+    """
+    from support import own_digits  # here, because old scripts do not need Pillow
+
+    folder = settings.program.parent / own_digits.FOLDER
+    own = own_digits.load(folder)
+    held_out = np.array([own_digits.is_held_out(place) for place in range(len(own.names))], bool)
+    trained = ~held_out
+    if settings.continue_run:
+        trained = np.isin(own.names, settings.continue_run.record.own_names or [])
+    if not trained.any():
+        raise terminal.Problem(
+            f"OWN_DIGITS is {settings.own_digits}, but {terminal.short(folder)} has no digits to "
+            "learn from: run draw.py, draw digits on its page, and press for each which one it is."
+        )
+    # The seeds of MNIST's three sets are the first three.
+    seed = np.random.SeedSequence(settings.seed).spawn(4)[3]
+    train = DataSet(own.images[trained], own.labels[trained], seed=seed, shift=settings.shift)
+    data.train = MixedSet(data.train, train, settings.own_digits, settings.batch_size)
+    data.own_names = [name for name, is_used in zip(own.names, trained, strict=True) if is_used]
+    tested = held_out & ~trained
+    if tested.any():
+        data.own_test = _convert(own.images[tested], np.float32), own.labels[tested]
 
 
 def read_data_sets(
@@ -218,6 +299,7 @@ def read_data_sets(
     validation_size=5000,
     seed=None,
     source_url=None,
+    shift=0,
 ):
     """Read MNIST, after downloading what is missing, and split it into three sets.
 
@@ -230,6 +312,8 @@ def read_data_sets(
         validation_size: how many images at the start of the training set are for validation.
         seed: an integer of 0 or more makes the batches repeatable; with None they differ each time.
         source_url: address to download from instead of `MIRRORS`, such as that of a set like MNIST.
+        shift: by up to how many pixels, 0 to 14, `train.next_batch` moves each image that it
+            returns, at random, right or left and up or down; `train.images` are not moved.
 
     Returns three `DataSet`s as `Datasets`: `train` (55,000 images), `validation` (5,000), `test`
     (10,000). Raises TypeError or ValueError if an argument makes no sense or a file is malformed,
@@ -255,7 +339,7 @@ def read_data_sets(
     v = int(validation_size)
     make = functools.partial(DataSet, dtype=dtype, reshape=reshape, name=name)
     return Datasets(
-        train=make(train_images[v:, ..., None], train_labels[v:], seed=seeds[0]),
+        train=make(train_images[v:, ..., None], train_labels[v:], seed=seeds[0], shift=shift),
         validation=make(train_images[:v, ..., None], train_labels[:v], seed=seeds[1]),
         test=make(test_images[..., None], test_labels, seed=seeds[2]),
     )

@@ -4,9 +4,7 @@ python mnist.py                          # one terminal
 tensorboard --logdir=mnist_example/      # another
 """
 
-import support.hidden_modules  # noqa: F401 (first, to report a file that hides a module)
-
-# isort: split
+import support.hidden_modules  # noqa: F401 isort: skip (it reports a file that hides a module)
 from collections import namedtuple
 
 import numpy as np
@@ -28,6 +26,8 @@ LOGDIR = "mnist_example/"  # the folder that TensorBoard reads; each run gets it
 POINTS = 200  # about how many points a curve of a long run has
 KERNELS = 16  # how many patterns the convolutional layer looks for
 NEURONS = 1024  # how many neurons the first fully connected layer has
+SHIFT = 0  # by up to how many pixels each training image is moved, at random, each time it is used
+OWN_DIGITS = 0  # how many images of each batch come from digits that you drew and named
 CONTINUE = None  # the name of a run's folder, or "newest": that run continues to step EPOCHS
 
 # ------------------------------------------------------------------------------------- the network
@@ -153,6 +153,8 @@ def train(settings, data, run):
                 logits, accuracy, loss, curves = evaluate(session, model, *due.test)
                 run.note_test(accuracy, loss)
                 test_writer.add_summary(curves, step)
+                if data.own_test:  # every fourth of your own digits: it never trains on these
+                    run.log_own_test(evaluate(session, model, *data.own_test)[1])
             if due.pictures:  # the test was on all test images
                 summaries.log_mistakes(test_writer, step, data.test, logits)
             if due.last:

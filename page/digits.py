@@ -3,46 +3,119 @@
 The likeness of two pictures is the cosine of their pixels, from 0 to 1.
 """
 
+import dataclasses
 from concurrent import futures
 from pathlib import Path
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 import input_data
 from page.networks import Refusal
+from support import own_digits
 from support.saved import Record
+from support.terminal import Problem
 
 # The median likeness of a test digit to its best match, as tools/shifted_digits.py measures it.
-USUAL = {"MNIST": 0.900, input_data.GENERATED: 0.942}
+USUAL = {"MNIST": 0.900, input_data.GENERATED: 0.936}
+USUAL_MOVED = {"MNIST": 0.909, input_data.GENERATED: 0.942}  # with SHIFT, whether it is 1 or 8
+
+
+SAMPLE, PLACES, BEST = 1000, 16, 500  # of the three steps of Digits.most_like
+PART = 2000  # so many digits are compared at once: they fit into the processor's cache
+
+
+@dataclasses.dataclass
+class Match:
+    """A training digit at the place where it is most like a picture."""
+
+    label: int
+    likeness: float
+    picture: np.ndarray  # uint8 (784,), moved to that place
+    own: bool  # whether a reader drew it on the page
 
 
 class Digits:
-    """Pictures that can be searched exactly: 60,000 take a few milliseconds and 48 MB."""
+    """Pictures that can be searched: 60,000 take a few milliseconds and 61 MB."""
 
-    def __init__(self, pictures: np.ndarray, labels: np.ndarray) -> None:
-        """Take pictures, uint8 (n, 784), and labels, whole numbers (n,)."""
-        self.labels = labels
+    def __init__(self, pictures: np.ndarray, labels: np.ndarray, own: bool = False) -> None:
+        """Take pictures, uint8 (n, 784), labels, whole numbers (n,), and whether they are own."""
+        self._labels, self._own = labels, own
+        self._sample = pictures[:: max(1, len(labels) // SAMPLE)].copy()
         # The values of one pixel lie side by side: a search reads only those under its ink.
         self._pixels = np.ascontiguousarray(pictures.T)
-        squares = sum(np.square(values, dtype=np.float32) for values in self._pixels)
-        self._lengths = np.sqrt(np.maximum(squares, 1))  # a blank picture has likeness 0
+        self._rows = np.zeros((28, len(labels)), np.float32)  # the sum of squares in each row
+        self._columns = np.zeros_like(self._rows)
+        for place, values in enumerate(self._pixels):
+            squares = np.square(values, dtype=np.float32)
+            self._rows[place // 28] += squares
+            self._columns[place % 28] += squares
 
-    def pictures(self, places: np.ndarray | slice) -> np.ndarray:
-        """Return the pictures at these places, uint8 (k, 784)."""
-        return self._pixels[:, places].T
+    def pictures(self, which: np.ndarray | slice) -> np.ndarray:
+        """Return some of the pictures, uint8 (k, 784)."""
+        return self._pixels[:, which].T
 
-    def most_like(self, picture: np.ndarray, count: int = 6) -> tuple[np.ndarray, np.ndarray]:
-        """Return the places and the likeness of the digits most like a picture, the best first."""
+    def most_like(self, picture: np.ndarray, shift: int = 0, count: int = 6) -> list[Match]:
+        """Return the digits most like a picture, float32 (784,), the best first. Raises Refusal.
+
+        A digit may be at any of the (2 * shift + 1) ** 2 places to which training moves it. To
+        compare 60,000 digits at all of them takes 0.3 s with a shift of 8. So SAMPLE digits show
+        the best PLACES. There, all digits are compared, and then the BEST of these at all places.
+        Without a shift, this is exact. Of 300 test digits, moved by up to 13 pixels, it found the
+        best match among MNIST's, moved by up to 8, for all, and 99% of the best six. With a shift
+        of 14, when often little ink is left, it found the best for 56 of 60, and else one with a
+        likeness lower by at most 0.03. It took 22 and 35 ms of one core (3 ms without a shift).
+        """
         if not picture.any():
             raise Refusal("blank")
-        products = np.zeros(len(self.labels), np.float32)
-        for place in np.flatnonzero(picture):
-            products += np.multiply(self._pixels[place], picture[place], dtype=np.float32)
-        likeness = products / (self._lengths * np.linalg.norm(picture))
-        count = min(count, len(likeness))
-        best = np.argpartition(-likeness, count - 1)[:count]
-        best = best[np.argsort(-likeness[best])]
-        return best, likeness[best]
+        if len(self._labels) == 0:
+            return []
+        # To move a digit to the right and a picture to the left gives the same products.
+        field = np.pad(picture.reshape(28, 28) / np.linalg.norm(picture), shift)
+        moved = sliding_window_view(field, (28, 28)).reshape(-1, 784)
+        side = 2 * shift + 1
+        rows = np.arange(28) + np.arange(-shift, shift + 1)[:, None]  # where each row moves to
+        stays = np.float32((rows >= 0) & (rows < 28))  # (side, 28): is it still in the field?
+        places = np.array([0])
+        if shift:
+            places = np.argsort(-_likeness(self._sample, moved, stays).max(axis=0))[:PLACES]
+        guesses = self._guess(moved[places], stays[places // side], stays[places % side])
+        compared = min(BEST if shift else count, len(guesses))  # without a shift, none is a guess
+        best = np.argpartition(-guesses, compared - 1)[:compared]
+        likeness = _likeness(self.pictures(best), moved, stays)
+        highest = likeness.max(axis=1)
+        matches = []
+        for row in np.argsort(-highest)[:count]:
+            down, right = divmod(int(likeness[row].argmax()), side)
+            padded = np.pad(self._pixels[:, best[row]].reshape(28, 28), shift)
+            there = padded[2 * shift - down :, 2 * shift - right :][:28, :28].ravel()
+            label = int(self._labels[best[row]])
+            matches.append(Match(label, float(highest[row]), there, self._own))
+        return matches
+
+    def _guess(self, moved, rows, columns):
+        """Return the likeness of each digit at the best of some places.
+
+        Only the ink that a digit loses beyond a corner of the field is estimated.
+        """
+        inked = np.flatnonzero(moved.any(axis=0))
+        moved = np.ascontiguousarray(moved[:, inked])
+        guesses = []
+        for start in range(0, len(self._labels), PART):
+            part = slice(start, start + PART)
+            products = moved @ self._pixels[inked, part].astype(np.float32)
+            all_ink = np.maximum(self._rows[:, part].sum(axis=0), 1)
+            kept = (rows @ self._rows[:, part]) * (columns @ self._columns[:, part]) / all_ink
+            guesses.append((products / np.sqrt(np.maximum(kept, 1))).max(axis=0))
+        return np.concatenate(guesses)
+
+
+def _likeness(digits, moved, stays):
+    """Return the likeness of digits, uint8 (n, 784), to a moved picture of length 1: (n, k)."""
+    digits = np.float32(digits)
+    squares = np.square(digits).reshape(-1, 28, 28)
+    kept = (stays @ squares @ stays.T).reshape(len(digits), -1)  # of those still in the field
+    return digits @ moved.T / np.sqrt(np.maximum(kept, 1))  # a blank digit has likeness 0
 
 
 class TrainingDigits:
@@ -53,6 +126,17 @@ class TrainingDigits:
         self._data_dir = data_dir
         self._thread = futures.ThreadPoolExecutor(1)
         self._reading: dict[tuple[Path, bool], futures.Future] = {}
+        self._own: dict[tuple, Digits] = {}  # by the names of the pictures
+
+    def most_like(self, record: Record, picture: np.ndarray) -> list[Match]:
+        """Return the six digits that a run learned from and that are most like a picture.
+
+        picture: float32 (784,). The best comes first. Raises Refusal.
+        """
+        matches = self.of(record).most_like(picture, record.shift)
+        if record.own_names:
+            matches += self._own_of(record).most_like(picture, record.shift)
+        return sorted(matches, key=lambda match: match.likeness, reverse=True)[:6]
 
     def of(self, record: Record) -> Digits:
         """Return the training digits of a run, but never download any. Raises Refusal."""
@@ -68,6 +152,18 @@ class TrainingDigits:
         if (name == "MNIST") != (record.data == "MNIST"):  # the files have been replaced
             raise Refusal("no-data", record.name)
         return digits
+
+    def _own_of(self, record):
+        """Return the reader's own digits that a run learned from. Raises Refusal."""
+        names = tuple(record.own_names)
+        if names not in self._own:
+            try:
+                own = own_digits.load(Path(input_data.__file__).parent / own_digits.FOLDER)
+            except Problem as problem:
+                raise Refusal("unreadable-data", record.name, str(problem).rstrip(".")) from problem
+            used = np.isin(own.names, names)
+            self._own[names] = Digits(own.images[used], own.labels[used], own=True)
+        return self._own[names]
 
     def _folder_of(self, record):
         """Return the folder that holds the training digits of a run. Raises Refusal."""

@@ -1,6 +1,7 @@
 """The page's server: its routes and their answers. README lists them."""
 
 import contextlib
+import ipaddress
 import json
 import mimetypes
 import re
@@ -10,9 +11,11 @@ import flask
 import numpy as np
 from werkzeug.exceptions import HTTPException
 
-from page.digits import USUAL, TrainingDigits
+from input_data import DataSet
+from page.digits import USUAL, USUAL_MOVED, TrainingDigits
 from page.networks import Refusal, TrainedNetwork, TrainedRuns, newest
 from page.pictures import PAPER, Strokes, as_drawn, centred
+from page.tally import Tally, keep, take_back
 from support.saved import Record
 from support.settings import KINDS
 
@@ -25,11 +28,21 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 SHOWN = ["name", "network", "step", "epochs", "learning_rate", "batch_size", "kernels", "neurons"]
-SHOWN += ["data", "started", "status", "accuracy", "images"]
+SHOWN += ["shift", "own_digits", "data", "started", "status", "accuracy", "images"]
 
 
-def make_app(runs: TrainedRuns, digits: TrainingDigits, own_names: set[str]) -> flask.Flask:
-    """Make the web application; own_names: the host names of this server."""
+def make_app(
+    runs: TrainedRuns,
+    digits: TrainingDigits,
+    own_names: set[str],
+    own_digits: Path,
+    allow_saving: bool = False,
+) -> flask.Flask:
+    """Make the web application.
+
+    own_names: the host names of this server. own_digits: the folder of the reader's own digits.
+    allow_saving: whether other machines may keep drawings there.
+    """
     # On Windows, Python reads these types from the system, which may say "text/plain".
     mimetypes.add_type("text/javascript", ".js")
     mimetypes.add_type("text/css", ".css")
@@ -106,6 +119,40 @@ def make_app(runs: TrainedRuns, digits: TrainingDigits, own_names: set[str]) -> 
     def weights():
         return answer_weights(runs.get(flask.request.args.get("run")), digits)
 
+    def refuse_other_machines():
+        address = flask.request.remote_addr or "0.0.0.0"
+        if not allow_saving and not ipaddress.ip_address(address).is_loopback:
+            raise Refusal("other-machine")
+
+    @app.get("/api/own-digits")
+    def count_own_digits():
+        tally, names = Tally(own_digits), flask.request.args.getlist("run")
+        counts = tally.counts()
+        networks = [runs.get(name) if name and any(counts) else None for name in names]
+        learned = [each.record.own_names or [] for each in networks if each]
+        tallies = [tally.of(each, {*sum(learned, [])}) if each else None for each in networks]
+        answer = {"counts": counts, "refusal": None, "tallies": tallies}
+        try:
+            refuse_other_machines()
+        except Refusal as refusal:
+            answer["refusal"] = describe(refusal)
+        return answer
+
+    @app.post("/api/own-digits")
+    def keep_drawing():
+        refuse_other_machines()
+        question = read_json()
+        strokes, digit = read_strokes(question), question.get("digit")
+        if type(digit) is not int or digit not in range(10):
+            raise Refusal("not-a-digit")
+        return {"name": keep(own_digits, digit, strokes)}
+
+    @app.delete("/api/own-digits/<path:name>")
+    def take_drawing_back(name):
+        refuse_other_machines()
+        take_back(own_digits, name)
+        return {"name": name}
+
     return app
 
 
@@ -137,14 +184,19 @@ def read_question() -> tuple[np.ndarray, str | None]:
 def read_drawing() -> tuple[Strokes, list[str | None]]:
     """Return the strokes of a drawing, and the names of two runs; a name may be None."""
     question = read_json()
-    strokes, names = question.get("strokes"), question.get("runs")
-    if not isinstance(strokes, list) or not strokes:
-        raise Refusal("not-a-drawing")
-    strokes = [read_numbers(stroke, 2, PAPER, "not-a-drawing").tolist() for stroke in strokes]
+    strokes, names = read_strokes(question), question.get("runs")
     if isinstance(names, list) and len(names) == 2:
         if all(isinstance(name, str | None) for name in names):
             return strokes, names
     raise Refusal("not-two-runs")
+
+
+def read_strokes(question: dict) -> Strokes:
+    """Return the strokes of a drawing."""
+    strokes = question.get("strokes")
+    if not isinstance(strokes, list) or not strokes:
+        raise Refusal("not-a-drawing")
+    return [read_numbers(stroke, 2, PAPER, "not-a-drawing").tolist() for stroke in strokes]
 
 
 def read_numbers(rows: object, columns: int, highest: float, code: str) -> np.ndarray:
@@ -169,13 +221,12 @@ def answer_inside(image: np.ndarray, network: TrainedNetwork, digits: TrainingDi
     for name, values in network.layers(image).items():
         maps = values[0].reshape(-1, values.shape[-1]).T if name == "conv" else values[0]
         answer[name] = rounded(maps)
-    answer |= {"similar": [], "similar_error": None, "usual": USUAL.get(record.data or "")}
+    usual = USUAL_MOVED if record.shift else USUAL
+    answer |= {"similar": [], "similar_error": None, "usual": usual.get(record.data or "")}
     try:
-        searched = digits.of(record)
-        places, likeness = searched.most_like(image[0])
-        labels, pictures = searched.labels[places].tolist(), searched.pictures(places).tolist()
-        for label, alike, picture in zip(labels, rounded(likeness), pictures, strict=True):
-            answer["similar"].append({"label": label, "likeness": alike, "picture": picture})
+        for match in digits.most_like(record, image[0]):
+            picture, likeness = match.picture.tolist(), round(match.likeness, 5)
+            answer["similar"].append(vars(match) | {"picture": picture, "likeness": likeness})
     except Refusal as refusal:
         answer["similar_error"] = describe(refusal)
     return answer
@@ -193,7 +244,9 @@ def answer_weights(network: TrainedNetwork, digits: TrainingDigits) -> dict:
     if is_softmax:
         return answer
     try:  # dead neurons are 0 for each of 500 training digits
-        images = (digits.of(network.record).pictures(slice(500)) / 255).astype(np.float32)
+        record, pictures = network.record, digits.of(network.record).pictures(slice(500))
+        moved = DataSet(pictures, pictures[:, 0], seed=0, shift=record.shift)
+        images, _ = moved.next_batch(len(pictures))
         answer |= {"dead": network.dead_neurons(images), "tried": len(images)}
     except Refusal:
         answer |= {"dead": None, "tried": 0}

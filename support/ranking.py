@@ -14,7 +14,7 @@ def settings_of(record: Record, steps: int) -> str:
     name = f"lr={record.learning_rate:g},{steps}"
     if record.network != SHIPPED["network"]:
         name += f",{record.network}"
-    for setting in ["batch_size", "kernels", "neurons"]:
+    for setting in ["batch_size", "kernels", "neurons", "shift", "own_digits"]:
         if getattr(record, setting) not in (None, SHIPPED[setting]):
             name += f",{setting}={getattr(record, setting)}"
     return name + kind_of(record.data)

@@ -57,7 +57,7 @@ class Run:
         if self._continued:
             self._continue(data.train.name)
         else:
-            self._create(data.train.name)
+            self._create(data)
         self.config = tensorflow1.config(self.record.precision)
         self._has_begun = not self._continued  # until then, a continued run keeps its old record
         self._images = 0  # how many images are tested now
@@ -75,15 +75,22 @@ class Run:
             f"in {self.record.precision}: {images:,} images to learn from, "
             f"{data.test.num_examples:,} for tests."
         )
+        if data.own_names:
+            tested = len(data.own_test[1]) if data.own_test else 0
+            terminal.say(
+                f"Of each batch, {settings.own_digits} images are your own digits: "
+                f"{len(data.own_names)} to learn from, {tested} for tests."
+            )
         if not self._continued:
             terminal.say(f"Writing to {terminal.short(self.folder)}")
 
-    def _create(self, data_name):
+    def _create(self, data):
         """Create the folder, with mnist.py and the record in it."""
         settings = self.settings
         try:
-            self.record = saved.new_record(settings, data_name)
+            self.record = saved.new_record(settings, data.train.name)
             self.record.precision = tensorflow1.precision()
+            self.record.own_names = data.own_names
             name = ranking.settings_of(self.record, settings.epochs)
             self.folder = _new_folder(settings.logdir, name)
             self.record.name = self.folder.name
@@ -215,6 +222,10 @@ class Run:
         self._show(record.loss)
         if self._saved_step == record.step:  # the record says how good the saved network is
             record.write(self.folder)
+
+    def log_own_test(self, accuracy: float) -> None:
+        """Log the accuracy on the own digits that are held out from training."""
+        summaries.log_own_test(self._writers[1], self.record.step, accuracy)
 
     def _show(self, loss):
         words = f"loss {loss:.3g}"

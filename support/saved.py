@@ -27,6 +27,9 @@ class Record:
     batch_size: int | None = None
     kernels: int | None = None  # None for softmax regression
     neurons: int | None = None  # None for softmax regression
+    shift: int = 0
+    own_digits: int = 0
+    own_names: list | None = None  # the own digits that it learned from, see own_digits.load
     seed: int | None = None  # SEED, or the number that was drawn in its place
     repeatable: bool = False  # whether SEED was a number
     precision: str = "float32"  # or "bfloat16": how it is trained and tested

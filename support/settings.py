@@ -55,6 +55,9 @@ def read_settings(constants: dict[str, Any], flags: Sequence[str] = ()) -> argpa
         result.seed = secrets.randbits(32)
     if name is not None:
         _continue(name, result, file, given)
+    if result.own_digits > result.batch_size:
+        meaning = f"{result.batch_size} (BATCH_SIZE) or less"
+        raise _problem("own_digits", meaning, result.own_digits, file, given)
     return result
 
 
@@ -82,7 +85,8 @@ def _continue(name, settings, file, given):
         reason = "an earlier version of mnist.py trained it, and did not save its graph"
         raise Problem(f"{record.name} cannot continue: {reason}. Train it again.")
     unused = []
-    for setting in ["learning_rate", "network", "batch_size", "kernels", "neurons", "seed"]:
+    model = ["learning_rate", "network", "batch_size", "kernels", "neurons"]
+    for setting in [*model, "shift", "own_digits", "seed"]:
         value, recorded = vars(settings)[setting], getattr(record, setting)
         if recorded is None:  # softmax regression has no kernels
             continue
@@ -181,6 +185,8 @@ _RULES: dict[str, tuple[Any, str, Callable]] = {
     "points": (200, "a whole number of points, 1 or more", _whole),
     "kernels": (16, "a whole number of kernels, 1 to 10000", partial(_whole, highest=10**4)),
     "neurons": (1024, "a whole number of neurons, 1 to 1000000", partial(_whole, highest=10**6)),
+    "shift": (0, "a whole number of pixels, 0 to 14", partial(_whole, lowest=0, highest=14)),
+    "own_digits": (0, "a whole number of images, 0 to BATCH_SIZE", partial(_whole, lowest=0)),
     "continue": (None, "None, 'newest' or the name of a run", _run),
 }
 SHIPPED = {name: shipped for name, (shipped, _, _) in _RULES.items()}

@@ -207,6 +207,11 @@ def confusion(labels: np.ndarray, answers: np.ndarray) -> Image.Image:
     return picture
 
 
+def log_own_test(writer: Any, step: int, accuracy: float) -> None:
+    """Log the accuracy on the reader's own digits that are held out from training."""
+    _log(writer, step, "own digits/accuracy", simple_value=accuracy)
+
+
 def log_settings(writer: Any, record: Record, continued: bool = False) -> None:
     """Log four settings for the HParams tab, whose fifth and last column is the test accuracy.
 
@@ -218,6 +223,10 @@ def log_settings(writer: Any, record: Record, continued: bool = False) -> None:
     values["network"] = record.network
     if record.network == "convolutional":
         values["network"] = f"conv {record.kernels}, fc1 {record.neurons}"
+    if record.shift:
+        values["network"] += f", shift {record.shift}"
+    if record.own_digits:
+        values["network"] += f", own digits {record.own_digits}"
     columns = [
         api_pb2.HParamInfo(
             name=column,

@@ -15,7 +15,7 @@ import mnist
 from helpers import curve, forked, scalars, serve_tensorboard, variables, wait_for
 from helpers.small_mnist import small_set, write
 from page.networks import TrainedRuns
-from support import saved
+from support import own_digits, saved
 from support.tensorflow1 import tf
 
 NAME = "lr=0.001,{},kernels=4,neurons=16,other-digits"
@@ -57,12 +57,19 @@ def check_curves(folder, expected, parts=("train", "test")):
             assert curve(folder / part, tag) == curve(expected / part, tag)
 
 
-def test_a_run_that_has_ended_continues(train, tmp_path):
+@pytest.mark.parametrize("data", [(), ("--shift", 5, "--own_digits", 7)], ids=["", "other data"])
+def test_a_run_that_has_ended_continues(train, tmp_path, data):
     """Without a seed, it is the same run as one that starts with the seed that it had drawn."""
-    assert train("--epochs", 20, "--seed", None)[0] == 0
-    unbroken, folder = (tmp_path / "runs" / NAME.format(n) for n in (40, 20))
+    own = tmp_path / "own"
+    train = functools.partial(train, changes={("support.own_digits", "FOLDER"): own})
+    for digit in range(9):
+        own_digits.save(own, digit, np.full((28, 28), 25 * digit, np.uint8))
+    assert train("--epochs", 20, *data, "--seed", None)[0] == 0
+    name = NAME.replace(",other", ",shift=5,own_digits=7,other") if data else NAME
+    unbroken, folder = (tmp_path / "runs" / name.format(n) for n in (40, 20))
     first = saved.read_record(folder)
-    assert train("--epochs", 40, "--seed", first.seed)[0] == 0
+    assert train("--epochs", 40, *data, "--seed", first.seed)[0] == 0
+    own_digits.save(own, 9, np.zeros((28, 28), np.uint8))  # the run has begun without it
     status, said = train("--continue", folder.name, "--epochs", 40, first=())
     assert status == 0, said
     assert f"Continuing {folder} from step 20 to 40" in said
@@ -74,6 +81,7 @@ def test_a_run_that_has_ended_continues(train, tmp_path):
     record = saved.read_record(folder)
     assert (record.step, record.epochs, record.status) == (40, 40, "finished")
     assert (record.images, record.seed) == (1000, first.seed) and record.started > first.started
+    assert record.own_names == first.own_names and len(record.own_names or []) == len(data) // 4 * 7
     assert TrainedRuns(tmp_path / "runs").list()[0] == record
 
 

@@ -78,6 +78,9 @@ def test_other_machines_can_ask_if_it_is_told_so(in_process, logdir):
     result = in_process("--logdir", logdir, "--host", "0.0.0.0", "--port", "0")
     assert " http://localhost:" in result.said[2]
     assert "this machine's IP address" in result.said[-1]
+    [(app, _)] = in_process("--logdir", logdir, "--port", "0", "--allow_saving").served
+    (client := app.test_client()).environ_base["REMOTE_ADDR"] = "10.0.0.1"
+    assert client.get("/api/own-digits").json["refusal"] is None
     assert status_for(result, "10.0.0.1") == 200
 
 

@@ -72,7 +72,9 @@ def test_a_line_that_cannot_be_read_is_named(table, tmp_path, line):
     table.write_text(f"{line}\n")
     with pytest.raises(terminal.Problem) as caught:
         input_data.read_or_generate(
-            argparse.Namespace(data_dir=tmp_path / "data", seed=None, data=None)
+            argparse.Namespace(
+                data_dir=tmp_path / "data", seed=None, data=None, shift=0, own_digits=0
+            )
         )
     assert str(caught.value) == f"{table}, line 1, cannot be read: {line!r}."
     table.write_text("0  1  1,1 2,2\n")

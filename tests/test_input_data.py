@@ -286,6 +286,44 @@ def test_a_seed_gives_what_it_gave_in_earlier_versions(small):
     assert "".join(map(str, rows)) == "41670592381945068372827043569184329"
 
 
+@pytest.mark.parametrize("shift, batches, places", [(1, 40, 9), (14, 3, 16)])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize("reshape", [True, False])
+def test_a_shift_moves_each_image_of_a_batch(small, shift, batches, places, dtype, reshape):
+    """By its own offset, to each side; only the images for training, in the order of no shift."""
+    kinds = {"seed": 3, "dtype": dtype, "reshape": reshape, "validation_size": 2}
+    plain, mnist = read(small, **kinds), read(small, shift=shift, **kinds)
+    seen = set()
+    for _ in range(batches):
+        images, labels = mnist.train.next_batch(7)
+        originals, expected = plain.train.next_batch(7)
+        assert (images.shape, images.dtype) == (originals.shape, originals.dtype)
+        assert np.array_equal(labels, expected)
+        for image, original in zip(images, originals, strict=True):
+            image, framed = image.reshape(28, 28), np.pad(original.reshape(28, 28), 28)
+            # The images are random: there is ink at each side from which no paper comes in.
+            inked = [np.flatnonzero(image.any(axis=axis)) for axis in (1, 0)]
+            down, right = [int(found[0] or found[-1] - 27) for found in inked]
+            assert np.array_equal(image, framed[28 - down :, 28 - right :][:28, :28])
+            seen.add((down, right))
+    assert len(seen) >= places and np.abs(list(seen)).max() <= shift
+    for moved, still in zip(list(mnist)[1:], list(plain)[1:], strict=True):
+        assert np.array_equal(moved.next_batch(5)[0], still.next_batch(5)[0])
+
+
+def test_a_shift_is_repeatable_and_skipped_and_of_the_callers_images(small):
+    sets = [read(small, seed=3, shift=5).train for _ in range(4)]
+    expected = [sets[0].next_batch(size)[0].tobytes() for size in [3, 50, 9]]
+    assert sets[1].next_batch(53)[0].tobytes() == b"".join(expected[:2])
+    sets[2].skip(53)
+    assert sets[1].next_batch(9)[0].tobytes() == sets[2].next_batch(9)[0].tobytes() == expected[2]
+    sets[3].images[:] = 7
+    images = sets[3].next_batch(99)[0]
+    assert set(np.unique(images)) == {0, 7} and sets[3].images.min() == 7
+    with pytest.raises(ValueError, match="shift must be a whole number of pixels, 0 to 14, not 15"):
+        read(small, shift=15)
+
+
 def test_batches_are_copies_and_fake_data_is_ignored():
     numbers = data_set(10)
     images, _ = numbers.next_batch(10, fake_data=True, shuffle=False)
@@ -353,7 +391,7 @@ def test_the_first_tutorials_functions(small):
 
 
 def chosen(folder, data=None):
-    return argparse.Namespace(data_dir=folder, seed=1, data=data)
+    return argparse.Namespace(data_dir=folder, seed=1, data=data, shift=0, own_digits=0)
 
 
 def test_what_is_wrong_with_the_files_is_said_in_a_sentence(small, monkeypatch):

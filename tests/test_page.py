@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import mnist
 from helpers import forked, numpy_layers, saved_runs, variables, wait_for
@@ -42,7 +43,7 @@ def logdir(tmp_path_factory, data_dir):
 
 @pytest.fixture(scope="session")
 def server(logdir, data_dir):
-    with serving(logdir, data_dir) as process:
+    with serving(logdir, data_dir, own=logdir.with_name("own")) as process:
         yield process
 
 
@@ -96,7 +97,8 @@ def open_page(browser, port, width=1280, height=900, languages="en", forget=True
     if forget:
         browser.execute_script("localStorage.clear(); sessionStorage.clear()")
         browser.refresh()
-    wait_for(lambda: all(text_of(browser, f".run[data-side={side}] p") for side in SIDES))
+    shown = [*[f".run[data-side={side}] p" for side in SIDES], "#own-says"]
+    wait_for(lambda: all(text_of(browser, selector) for selector in shown))
     return browser
 
 
@@ -223,13 +225,13 @@ def test_a_drawn_seven_is_read_by_all(page, logdir, kind):
             assert verdicts(page)[name, side] == wins.text == str(logits.argmax())
 
 
-def test_a_one_at_the_edge_is_misread_as_drawn_and_read_rightly_once_centred(mnist_data, page):
+def test_a_seven_at_the_edge_is_misread_as_drawn_and_read_rightly_once_centred(mnist_data, page):
     try_edge(page)
     digits = verdicts(page)
-    assert digits["as-drawn", "left"] != "1" and digits["as-drawn", "right"] != "1"
-    assert digits["centred", "left"] == digits["centred", "right"] == "1"
+    assert digits["as-drawn", "left"] != "7" and digits["as-drawn", "right"] != "7"
+    assert digits["centred", "left"] == digits["centred", "right"] == "7"
     look_inside(page, side=1)  # it begins with the answer that centring gives
-    wait_for(lambda: text_of(page, ".ballot:nth-child(2) h3") == "Why not a 1?")
+    wait_for(lambda: text_of(page, ".ballot:nth-child(2) h3") == "Why not a 7?")
 
 
 def test_the_answer_and_look_inside_follow_the_pen(chromium, server, page):
@@ -452,6 +454,36 @@ def test_what_is_said_of_mnist_is_not_said_of_other_data(chromium, copy, data_di
         assert "/d/mine 中的文件" in options and "official" not in options
 
 
+def test_a_run_that_was_trained_on_moved_digits(chromium, copy, data_dir):
+    plain = found(copy, "convolutional").record.name
+    with serving(copy, data_dir) as process:
+        page = open_page(chromium, process.port)
+        try_edge(page)
+        assert "--learning_rate=0.001 --shift=8" in text_of(page, "#edge-says")
+        plant(copy, "moved", shift=8, own_digits=10, started=1)
+        listed = "shift 8, 10 own digits in each batch"
+        wait_for(lambda: listed in text_of(page, "[data-side=left] select"))
+        look_inside(page)
+        wait_for(
+            lambda: is_shown(page, "#similar .middle") and len(all_of(page, ".match li")) == 12
+        )
+        assert not is_shown(page, "#similar .moved")
+        at_the_edge = numbers(page, ".match li span")[0]
+        on(page, "click", "#edge")
+        wait_for(lambda: "Compare with moved:" in text_of(page, "#edge-says"))
+        choose_run(page, "left", "moved")
+        choose_run(page, "right", plain)
+        wait_for(lambda: "were not moved answers" in text_of(page, "#edge-says"))
+        answers = [verdicts(page)["as-drawn", side] for side in SIDES]
+        assert re.findall(r"answers (\d)\.", text_of(page, "#edge-says")) == answers
+        wait_for(lambda: not is_shown(page, ".middle") and not is_shown(page, ".shift"))
+        assert "moved by up to 8 pixels" in text_of(page, "#similar .moved")
+        assert "moved by up to 8 pixels" in text_of(page, ".run[data-side=left] p")
+        wait_for(lambda: numbers(page, ".match li span")[0] > at_the_edge)
+        trace(page, SEVEN)
+        wait_for(lambda: not is_shown(page, "#edge-says"))
+
+
 def test_networks_of_other_layers_and_dead_ones(chromium, copy, data_dir, monkeypatch):
     record = found(copy, "convolutional").record
     data = {"data": record.data, "data_dir": record.data_dir, "started": 2e9}
@@ -494,7 +526,7 @@ def test_similar_digits_feature_maps_neurons_and_logits(page, logdir):
     wait_for(lambda: len(all_of(page, ".match li")) == 12)
     alike = numbers(page, ".match li span").reshape(2, 6)
     assert (np.diff(alike) <= 0).all() and alike[0, 0] < alike[1, 0]
-    assert set(numbers(page, ".match:nth-child(2) b")) == {1}
+    assert set(numbers(page, ".match:nth-child(2) b")) == {7}
     for view in 1, 0:
         look_inside(page, view)
         maps, pooled, hidden, logits = layers(logdir, picture(page, view))
@@ -530,6 +562,70 @@ def test_votes_add_up_to_the_logit_and_any_digit_can_be_asked_for(page, logdir):
             assert str(digit) in text_of(page, f".ballot:nth-child({ballot}) h3")
 
 
+# ------------------------------------------------------------------------- the reader's own digits
+
+
+def kept(folder):
+    """The names of the pictures that are kept, in the order of time."""
+    paths = sorted(folder.glob("*/*.png"), key=lambda path: path.name)
+    return [f"{path.parent.name}/{path.name}" for path in paths]
+
+
+def wait_to_read(page, words):
+    wait_for(lambda: words in text_of(page, "#own-says"))
+
+
+def test_a_press_keeps_the_centred_picture_and_undo_takes_it_back(chromium, copy, data_dir):
+    own = copy.parent / "own"
+    with serving(copy, data_dir, own=own) as process:
+        page = open_page(chromium, process.port)
+        press(page, "7")
+        wait_to_read(page, "The paper is empty")
+        try_edge(page)
+        centred, read = picture(page, 1), verdicts(page)
+        on(page, "focus", "select")
+        press(page, "1")
+        wait_to_read(page, "so far: 0")
+        on(page, "focus", "#canvas")
+        press(page, "1")
+        wait_to_read(page, "so far: 1")
+        [name] = kept(own)
+        assert name.startswith("1/") and not ink(page, "#canvas", 840).any()
+        assert (np.asarray(Image.open(own / name)) == np.round(255 * centred)).all()
+        for side in SIDES:
+            tally = [value.text for value in all_of(page, f".score[data-side={side}] dd")]
+            for place, view in enumerate(["as-drawn", "centred"]):
+                assert tally[place].startswith("1 of 1" if read[view, side] == "1" else "0 of 1")
+            assert tally[2].split()[0] in text_of(page, f".run[data-side={side}] p")
+
+        plant(copy, "learned", own_names=[name])  # the tally leaves out what a run learned from
+        open_page(chromium, process.port)
+        wait_for(lambda: "trained on them: 1." in text_of(page, ".score[data-side=left] p"))
+
+        try_edge(page)
+        on(page, "click", ".digits button", 4)
+        wait_to_read(page, "so far: 2")
+        on(page, "click", "#own-undo")
+        wait_to_read(page, "so far: 1")
+        assert kept(own) == [name] and not page.find_element("id", "own-undo").is_enabled()
+        wait_for(lambda: (picture(page, 1) == centred).all())  # it is back, to be named rightly
+
+
+def test_thirty_digits_are_asked_for(page, logdir):
+    on(page, "click", "#own-round")
+    for place in range(30):
+        wait_to_read(page, f"digit {place % 10} ({place + 1} of 30)")
+        assert text_of(page, ".digits .asked") == str(place % 10)
+        if place == 12:  # it can be left, and goes on where it was
+            on(page, "click", "#own-round")
+            wait_to_read(page, "so far: 12")
+            on(page, "click", "#own-round")
+        try_edge(page)
+        press(page, str(place % 10))
+    wait_to_read(page, "--learning_rate=0.001 --own_digits=10")
+    assert [name[0] for name in kept(logdir.with_name("own"))] == list("0123456789" * 3)
+
+
 # ---------------------------------------------------------------------------- languages, and looks
 
 
@@ -554,6 +650,7 @@ def test_the_browsers_language_is_spoken(chromium, server):
 
 
 def test_the_chosen_language_is_remembered_and_leaves_no_word_of_the_other(chromium, server, page):
+    wait_for(lambda: text_of(page, "#spoken"))  # the last text to come
     english = all_of(page, "main")[0].get_attribute("innerText")
     on(page, "focus", "#languages input")
     press(page, selenium.Keys.ARROW_RIGHT)  # they are radio buttons
@@ -568,8 +665,8 @@ def test_the_chosen_language_is_remembered_and_leaves_no_word_of_the_other(chrom
             const labels = [...document.querySelectorAll("[aria-label], [title]")]
                 .flatMap(part => [part.ariaLabel ?? "", part.title]);
             return [document.body.innerText, ...labels].join(" ")""")
-        words = re.findall(r"[A-Za-z]{2,}", re.sub(r"lr=\S+|English", "", said))
-        assert set(words) <= {"MNIST", "ReLU", "softmax", "logit", "Esc", "px"}
+        words = re.findall(r"[A-Za-z]{2,}", re.sub(r"lr=\S+|English|“python .*?”", "", said))
+        assert set(words) <= {"MNIST", "ReLU", "softmax", "logit", "Esc", "px", "own", "digits"}
     on(page, "click", "#languages label", 0)
     wait_for(lambda: not re.search("[一-鿿]", all_of(page, "main")[0].text))
     on(page, "click", "summary")

@@ -19,7 +19,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 import mnist
 from helpers import events, run_folders
-from input_data import DataSet
+from input_data import DataSet, Datasets
 from support import run as runs
 from support import saved, tensorflow1, terminal
 from support.tensorflow1 import tf
@@ -53,7 +53,8 @@ def new_run(tmp_path, monkeypatch):
     }
 
     def new_run(data="MNIST", **settings):
-        parts = SimpleNamespace(train=digits(IMAGES, data), test=digits(TEST_IMAGES, data))
+        train, test = digits(IMAGES, data), digits(TEST_IMAGES, data)
+        parts = Datasets(train, validation=test, test=test)
         run = runs.Run(SimpleNamespace(**standard | settings), parts)
         run.digits = parts
         return run
@@ -209,6 +210,7 @@ def test_record_says_how_good_the_saved_network_is(new_run):
         ({"batch_size": 50}, "lr=0.0001,2000,batch_size=50"),
         ({"kernels": 32, "neurons": 8}, "lr=0.0001,2000,kernels=32,neurons=8"),
         ({"network": "softmax", "kernels": 3, "neurons": 4}, "lr=0.0001,2000,softmax"),
+        ({"shift": 8, "own_digits": 10}, "lr=0.0001,2000,shift=8,own_digits=10"),
         ({"data": GENERATED}, "lr=0.0001,2000,generated-digits"),
         ({"data": "the files in d"}, "lr=0.0001,2000,other-digits"),
     ],

@@ -60,6 +60,8 @@ WRONG = {  # values that a record's fields cannot have
     "data": [3, [], {}],
     "data_dir": [3, ["a"], {}, 1.5, True],
     "kernels": ["16", [1]],
+    "shift": [None, "8"],
+    "own_names": ["3/a.png"],
     "seed": [0.5],
     "status": [1],
 }
@@ -93,7 +95,7 @@ def test_damaged_records_harm_nothing(tmp_path):
 
 def test_record_of_a_later_version(tmp_path):
     """It may say more than is known here, and need not say all."""
-    content = '{"network": "softmax", "step": 4, "words": "数字", "shift": 3}'
+    content = '{"network": "softmax", "step": 4, "words": "数字", "turn": 3}'
     (tmp_path / "run.json").write_text(content, encoding="utf-8")
     assert saved.read_record(tmp_path) == saved.Record(tmp_path.name, "softmax", step=4)
     (tmp_path / "run.json").write_text(json.dumps({"network": "x" * 10**6, "data": "\ud800"}))

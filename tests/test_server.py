@@ -8,6 +8,7 @@ import socket
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import input_data
 import mnist
@@ -17,8 +18,9 @@ from helpers.saved_runs import LEFT, RIGHT, WIDE, damage
 from helpers.small_mnist import NAMES, small_set, write
 from page import digits
 from page.networks import Refusal, TrainedRuns
-from page.pictures import PAPER
+from page.pictures import PAPER, as_drawn, centred
 from page.server import REFUSALS, describe
+from support import own_digits
 from support.saved import GRAPH
 from support.tensorflow1 import tf
 
@@ -82,8 +84,8 @@ def test_the_runs_are_listed(steady, data):
     assert answer["runs"][2] == {
         "name": WIDE, "network": "convolutional", "step": 100, "epochs": 100,
         "learning_rate": 0.001, "batch_size": 100, "kernels": 7, "neurons": 21,
-        "data": data.train.name, "started": 1e9 - 2, "status": "finished", "accuracy": 0.9,
-        "images": 10_000,
+        "shift": 0, "own_digits": 0, "data": data.train.name, "started": 1e9 - 2,
+        "status": "finished", "accuracy": 0.9, "images": 10_000,
     }  # fmt: skip
 
 
@@ -181,12 +183,68 @@ def test_similar_digits_are_those_of_a_search_through_all(steady, data, dice):
             assert alike["label"] in data.train.labels[candidates[same]]
 
 
+def brute_force(pixels, image, shift):
+    """The likeness of each digit to an image, at the best of all places."""
+    framed = np.pad(pixels.reshape(-1, 28, 28), [(0, 0), (shift, shift), (shift, shift)])
+    best = np.zeros(len(pixels))
+    for down, right in np.ndindex(2 * shift + 1, 2 * shift + 1):
+        there = framed[:, down : down + 28, right : right + 28].reshape(-1, 784)
+        lengths = np.linalg.norm(there, axis=1) * np.linalg.norm(image)
+        best = np.maximum(best, there @ image / np.maximum(lengths, 1e-9))
+    return best
+
+
+@pytest.mark.parametrize("count, shift, best", [(600, 3, 60), (150, 14, 150)])
+def test_moved_digits_are_found_as_by_a_search_of_all_places(
+    data, dice, monkeypatch, count, shift, best
+):
+    """Exactly if all digits are among the BEST, and otherwise nearly always."""
+    monkeypatch.setattr(digits, "BEST", best)
+    monkeypatch.setattr(digits, "SAMPLE", best)
+    images, labels = data.train.images[:count], data.train.labels[:count]
+    searched, found = digits.Digits(images, labels), []
+    for _ in range(5):
+        image = np.pad(np.float32(dice.choice(data.test.images)).reshape(28, 28), shift)
+        down, right = dice.randrange(2 * shift + 1), dice.randrange(2 * shift + 1)
+        image = image[down : down + 28, right : right + 28].ravel() + np.eye(1, 784, 400)[0]
+        expected = brute_force(np.float32(images), image, shift)
+        for rank, match in enumerate(searched.most_like(np.float32(image), shift)):
+            alike = match.picture @ image / np.linalg.norm(match.picture) / np.linalg.norm(image)
+            assert match.likeness == pytest.approx(alike, abs=1e-4)
+            same = np.abs(expected - match.likeness) < 1e-4
+            assert match.label in labels[same]
+            found.append(match.likeness > np.sort(expected)[-1 - rank] - 1e-4)
+    assert np.mean(found) >= (1 if best == count else 0.8)
+
+
+def test_own_digits_are_found_where_shift_moves_them(logdir, weights, tmp_path, monkeypatch):
+    monkeypatch.setattr(own_digits, "FOLDER", tmp_path / "own")  # elsewhere than beside mnist.py
+    (tmp_path / "data").mkdir()
+    write(tmp_path / "data", small_set())
+    drawn = np.zeros((2, 28, 28), np.uint8)
+    drawn[0, 8:20, 12:16] = drawn[1, 12:16, 8:20] = 255
+    learned, other = (own_digits.save(tmp_path / "own", digit, drawn[digit]) for digit in (0, 1))
+    record = {"data": f"the files in {tmp_path}", "data_dir": str(tmp_path / "data")}
+    record |= {"shift": 10, "own_digits": 5, "own_names": [learned, "3/deleted.png"]}
+    saved_runs.save(logdir / LEFT, 100, weights[LEFT], **record)
+    client = client_of(logdir)
+    for digit, image in enumerate(np.roll(drawn, (-8, 8), (1, 2))):  # no ink leaves the field
+        [first, *others] = inside_when_read(client, image.ravel() / 255)["similar"]
+        assert (first["own"], first["likeness"] == 1) == (digit == 0, digit == 0)
+        assert digit or (first["label"], first["picture"]) == (0, image.ravel().tolist())
+        assert len(others) == 5 and sum(match["own"] for match in others) <= 1
+    (tmp_path / "own" / other).write_bytes(b"damaged")
+    assert why_none(client_of(logdir)) == "unreadable-data"
+
+
 def test_what_is_usual_is_the_median_over_the_test_digits(steady, data, dice):
     searched = digits.Digits(data.train.images, data.train.labels)
     sample = dice.sample(list(np.float32(data.test.images)), 300)
-    median = np.median([searched.most_like(picture, 1)[1][0] for picture in sample])
+    median = np.median([searched.most_like(picture)[0].likeness for picture in sample])
     answer = post(steady, "/api/inside", {"image": [1] * 784, "run": LEFT})
     assert answer["usual"] == pytest.approx(median, abs=0.025)
+    moved = np.median([searched.most_like(picture, 1)[0].likeness for picture in sample])
+    assert digits.USUAL_MOVED[data.train.name] == pytest.approx(moved, abs=0.025)
 
 
 def test_digits_that_are_not_there_are_never_downloaded(logdir, weights, tmp_path, monkeypatch):
@@ -239,6 +297,58 @@ def test_malformed_files_and_a_blank_sheet_give_no_digits(logdir, steady, weight
     assert why_none(client) == "unreadable-data"
     answer = inside_when_read(steady, ZEROS)
     assert answer["similar"] == [] and answer["similar_error"]["code"] == "blank"
+
+
+# ------------------------------------------------------------------------- the reader's own digits
+
+
+def test_drawings_are_kept_counted_and_taken_back(logdir, weights, tmp_path, dice):
+    client, own = client_of(logdir, own=tmp_path / "own"), tmp_path / "own"
+    asked = f"/api/own-digits?run={LEFT}&run="
+    assert client.get(asked).json == {"counts": [0] * 10, "refusal": None, "tallies": [None] * 2}
+    kept = {}  # name: the pictures in both views
+    for digit in [*range(10), 7, 7]:
+        strokes = [[[dice.randint(0, 280), dice.randint(0, 280)] for _ in range(4)]]
+        name = post(client, "/api/own-digits", {"strokes": strokes, "digit": digit})["name"]
+        kept[name] = as_drawn(strokes), centred(strokes)
+        assert name.startswith(f"{digit}/")
+        assert (np.asarray(Image.open(own / name)) == kept[name][1]).all()
+    Image.fromarray(kept[name][1]).save(own / "7" / "another.png")  # by another program
+    trained_on = sorted(kept)[::2]
+    saved_runs.save(logdir / LEFT, 100, weights[LEFT], own_names=trained_on)
+    learned, none = client.get(f"{asked}{RIGHT}").json["tallies"]
+    for run, tally in (LEFT, learned), (RIGHT, none):  # both are counted on the same digits
+        assert tally["left_out"] == len(trained_on)
+        new = [name for name in kept if name not in trained_on]
+        for view, names in ("as-drawn", new), ("centred", [*new, name]):
+            images = np.array([kept[name][view == "centred"].ravel() / 255 for name in names])
+            read = saved_runs.forward(weights[run], images)["logits"].argmax(axis=1)
+            right = sum(read == [int(name[0]) for name in names])
+            assert tally[view] == {"right": right, "of": len(names)}
+
+    assert client.delete(f"/api/own-digits/{name}").status_code == 200
+    for path in name, "../own/7/another.png":
+        assert refused(client.delete(f"/api/own-digits/{path}"), "no-such-digit")
+    assert client.get(asked).json["counts"] == [1, 1, 1, 1, 1, 1, 1, 3, 1, 1]
+    (own / "0" / "x.png").write_bytes(b"x")
+    assert refused(client.get(asked), "unreadable-digits")
+
+
+def test_what_is_not_kept(steady_logdir, weights, tmp_path, monkeypatch):
+    path, question = "/api/own-digits", {"strokes": SEVEN, "digit": 7}
+    for address, allowed in ("10.0.0.2", True), ("10.0.0.2", False), ("fe80::1", False):
+        client = client_of(steady_logdir, own=tmp_path / "own", allow_saving=allowed)
+        client.environ_base["REMOTE_ADDR"] = address
+        kept, deleted = client.post(path, json=question), client.delete(f"{path}/7/x")
+        assert kept.status_code == 200 if allowed else refused(kept, "other-machine")
+        assert refused(deleted, "no-such-digit" if allowed else "other-machine")
+        assert allowed == (client.get(path).json["refusal"] is None)
+    client = client_of(steady_logdir, own=tmp_path / "own")
+    for digit in [None, "7", -1, 10, 7.0, True, [7]]:
+        assert refused(client.post(path, json=question | {"digit": digit}), "not-a-digit")
+    assert refused(client.post(path, json={"digit": 7}), "not-a-drawing")
+    monkeypatch.setattr("page.tally.MOST", 1)
+    assert refused(client.post(path, json=question), "too-many-digits")
 
 
 # ----------------------------------------------------------------------------- what it refuses
@@ -313,7 +423,7 @@ def test_every_refusal_has_its_status_and_names_its_run():
         described = describe(Refusal(code, LEFT, "a reason"))
         assert 400 <= refusal["status"] < 600
         assert (LEFT in described["error"]) == (code in about_runs)
-        has_reason = code in ("needs-more", "unreadable-data")
+        has_reason = code in ("needs-more", "unreadable-data", "not-kept", "unreadable-digits")
         assert ("a reason" in described["error"]) == has_reason
         assert re.search("[一-鿿]", described["chinese"])
     assert str(PAPER) in REFUSALS["not-a-drawing"]["en"]

@@ -11,6 +11,7 @@ from support.settings import read_settings
 from support.terminal import Problem
 
 NUMBERS = ["learning_rate", "epochs", "batch_size", "seed", "kernels", "neurons"]
+NUMBERS += ["shift", "own_digits"]
 FLAGS = [*NUMBERS, "network", "data_dir", "logdir"]
 
 
@@ -31,6 +32,8 @@ MEANT += [
     for name in ["EPOCHS", "BATCH_SIZE", "KERNELS", "NEURONS", "SEED", "POINTS"]
     for value in [2000, 2e3, "2000", "2e3", " 2000 ", np.int64(2000), np.float32(2000)]
 ]
+MEANT += [("SHIFT", value, 14) for value in [14, "14", np.int64(14)]]
+MEANT += [("SHIFT", 0, 0), ("OWN_DIGITS", 0, 0), ("OWN_DIGITS", "100", 100)]
 MEANT += [("EPOCHS", 1, 1), ("EPOCHS", 10**30, 10**30), ("SEED", 0, 0)]
 MEANT += [("SEED", 2**32 - 1, 2**32 - 1)]
 MEANT += [("NETWORK", value, "softmax") for value in ["softmax", "Softmax", " SOFTMAX "]]
@@ -60,6 +63,8 @@ BAD = {
     "BATCH_SIZE": ("a whole number of images, 1 or more", WRONG_COUNTS),
     "KERNELS": ("a whole number of kernels, 1 to 10000", [0, 2.5, 10**5]),
     "NEURONS": ("a whole number of neurons, 1 to 1000000", [0, 2.5, 10**7, 10**400]),
+    "SHIFT": ("a whole number of pixels, 0 to 14", [-1, 15, 0.5, "far", ""]),
+    "OWN_DIGITS": ("a whole number of images, 0 to BATCH_SIZE", [-1, 0.5, "all"]),
     "LEARNING_RATE": (
         "a number above 0 and below 1e38",
         [0, -0.1, 1e38, 10**400, math.inf, math.nan, "fast", ""],
@@ -105,6 +110,20 @@ def test_bad_values(constants, name):
         assert sentence.startswith(f"--{name.lower()} must be {meaning}, not ")
         assert sentence.endswith("; --help lists the flags.") and raised.value.status == 2
         assert repr(str(value)).strip("'") in sentence and "\n" not in sentence
+
+
+def test_more_own_digits_than_a_batch_has(constants):
+    constants |= {"BATCH_SIZE": 50}
+    for values, flags, start, status in [
+        ({"OWN_DIGITS": 51}, [], "OWN_DIGITS at the top of mnist.py", 1),
+        ({}, ["--own_digits=51"], "--own_digits", 2),
+        ({"OWN_DIGITS": 50}, ["--batch_size", 49], "OWN_DIGITS at the top of mnist.py", 1),
+    ]:
+        with pytest.raises(
+            Problem, match=r"must be (50|49) \(BATCH_SIZE\) or less, not 5"
+        ) as raised:
+            read_settings(constants | values, flags)
+        assert str(raised.value).startswith(start) and raised.value.status == status
 
 
 @pytest.mark.parametrize("name", ["EPOCHS", "POINTS", "LOGDIR"])

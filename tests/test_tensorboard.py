@@ -148,6 +148,7 @@ def test_settings_of_a_continued_run(ask, tmp_path):
     """A TensorBoard that starts afterwards shows one row with the new settings."""
     folder = tmp_path / "continued" / "test"
     settings = dict.fromkeys(["learning_rate", "batch_size", "kernels", "neurons"], 1)
+    settings |= {"shift": 8, "own_digits": 10}
     with tf.Graph().as_default():
         writer = tf.summary.FileWriter(str(folder))
         for epochs, continued in [(20, False), (40, True), (60, True)]:
@@ -157,6 +158,7 @@ def test_settings_of_a_continued_run(ask, tmp_path):
     with ask.also_shown(folder.parent, "continued"):
         (row,) = wait_for(lambda: rows(ask, "STATUS_UNKNOWN"))
         assert (row["name"], row["hparams"]["epochs"]) == ("continued/test", 60)
+    assert row["hparams"]["network"] == "conv 1, fc1 1, shift 8, own digits 10"
 
 
 def test_projector(ask, generated_data):

@@ -191,7 +191,7 @@ def trace(browser, points):
 
 
 def draw(browser, at, folder):
-    """A 1 at the edge, in both languages."""
+    """A 7 at the edge, in both languages."""
     for language, ending in LANGUAGES.items():
         open_page(browser, at["page"], language)
         browser.find_element(By.ID, "edge").click()

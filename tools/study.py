@@ -23,6 +23,7 @@ from support import run as runs
 from support import settings, tensorflow1, terminal
 from support.tensorflow1 import tf
 from tools import MNIST, PROJECT
+from tools.shifted_digits import move_right
 
 RESULTS = Path(__file__).with_name("study.json")
 MOMENTS = [200, 1000, 2000]  # steps of tests on all test digits, besides the quarters
@@ -45,6 +46,15 @@ ROWS = [
     ({"learning_rate": 0.0001, "epochs": 20000}, 2),
     ({"learning_rate": 0.0001, "epochs": 2000, "kernels": 64}, 2),
 ]
+# The rows of a second table, of networks that learned from moved digits.
+MOVED_ROWS = [
+    ({"learning_rate": 0.001, "epochs": 2000, "shift": 0}, 5),
+    ({"learning_rate": 0.001, "epochs": 2000, "shift": 4}, 2),
+    ({"learning_rate": 0.001, "epochs": 2000, "shift": 8}, 5),
+    ({"learning_rate": 0.001, "epochs": 6000, "shift": 8}, 2),
+    ({"learning_rate": 0.001, "epochs": 3000, "shift": 8, "network": "softmax"}, 2),
+]
+MOVED = [0, 2, 4, 6, 8]  # pixels by which all test digits are moved to the right in that table
 
 IN_BOTH = 4
 
@@ -58,9 +68,11 @@ def measure(constants, seed, precision):
         given = constants | {"seed": seed, "data_dir": MNIST, "logdir": logdir}
         flags = [word for name, value in given.items() for word in (f"--{name}", value)]
         chosen = settings.read_settings(vars(mnist), flags)
-        data = input_data.read_data_sets(str(MNIST), validation_size=0, seed=seed)
+        data = input_data.read_data_sets(
+            str(MNIST), validation_size=0, seed=seed, shift=chosen.shift
+        )
         run = runs.Run(chosen, data)
-        tests, evaluate = {}, mnist.evaluate
+        tests, moved, evaluate = {}, {}, mnist.evaluate
 
         def evaluate_more(session, model, images, labels):
             """Do what mnist.evaluate does; at some steps, also test on all digits."""
@@ -69,6 +81,10 @@ def measure(constants, seed, precision):
                 tests[str(step)] = evaluate(session, model, data.test.images, data.test.labels)
             if step == chosen.epochs:
                 tests["train"] = evaluate(session, model, data.train.images, data.train.labels)
+                for pixels in MOVED if "shift" in constants else []:
+                    digits = move_right(data.test.images.reshape(-1, 28, 28), pixels)
+                    found = evaluate(session, model, digits.reshape(-1, 784), data.test.labels)
+                    moved[str(pixels)] = round(float(found[1]), 5)
             return evaluate(session, model, images, labels)
 
         with mock.patch.object(mnist, "evaluate", evaluate_more):
@@ -93,6 +109,8 @@ def measure(constants, seed, precision):
         "first_perfect_batch": min(perfect, default=None),
         "answers": np.bincount(logits.argmax(axis=1), minlength=10).tolist(),
     }
+    if moved:
+        entry["moved"] = moved
     if chosen.network == "convolutional":  # the share of ReLUs that are 0 for each of 500 digits
         dead = {layer: curves[f"share of dead ReLUs/{layer}"] for layer in ("conv", "fc1")}
         entry["dead"] = {layer: round(curve[chosen.epochs], 4) for layer, curve in dead.items()}
@@ -123,7 +141,7 @@ def complete():
     wanted = [
         (constants, seed, precision)
         for precision in precisions
-        for constants, seeds in (ROWS if precision == "float32" else ROWS[:IN_BOTH])
+        for constants, seeds in (ROWS + MOVED_ROWS if precision == "float32" else ROWS[:IN_BOTH])
         for seed in range(1, seeds + 1)
     ]
     missing = [run for run in wanted if run not in kept]
@@ -143,6 +161,7 @@ WORDS = {  # for each page: the heads of both tables, and the words in their cel
         "study": "| `LEARNING_RATE` | `EPOCHS` | besides | runs | step 200 | step 1,000 | the end "
         "| test loss | training digits |",
         "long": "| `LEARNING_RATE` | step | test digits | test loss |",
+        "moved": "| `NETWORK` | `EPOCHS` | `SHIFT` | runs | 0 | 2 | 4 | 6 | 8 |",
         "learned": "{} of {} learned",
         "died": "{} of {} died",
         "to": " to ",
@@ -151,6 +170,7 @@ WORDS = {  # for each page: the heads of both tables, and the words in their cel
         "study": "| `LEARNING_RATE` | `EPOCHS` | 其他改动 | 次数 | 第 200 步 | 第 1,000 步 "
         "| 结束时 | 测试损失 | 训练数字 |",
         "long": "| `LEARNING_RATE` | 训练步 | 测试数字 | 测试损失 |",
+        "moved": "| `NETWORK` | `EPOCHS` | `SHIFT` | 次数 | 0 | 2 | 4 | 6 | 8 |",
         "learned": "{} / {} 学会",
         "died": "{} / {} 死掉",
         "to": " 到 ",
@@ -159,7 +179,7 @@ WORDS = {  # for each page: the heads of both tables, and the words in their cel
 
 
 def tables(entries, words):
-    """Return README's two tables as Markdown, {name of the table: text}."""
+    """Return README's tables as Markdown, {name of the table: text}."""
     study, long = [], []
     for constants, _ in ROWS:
         runs = [entry for entry in entries if entry["constants"] == constants]
@@ -181,7 +201,17 @@ def tables(entries, words):
         if epochs == 20000:
             for step in (2000, 5000, 10000, 15000, 20000):
                 long.append([rate, f"{step:,}", *spreads(tests(runs, step), words)])
-    return {"study": markdown(words["study"], study), "long": markdown(words["long"], long)}
+    moved = []
+    for constants, _ in MOVED_ROWS:
+        runs = [entry["moved"] for entry in entries if entry["constants"] == constants]
+        network = constants.get("network", "convolutional")
+        first = [network, f"{constants['epochs']:,}", str(constants["shift"]), str(len(runs))]
+        for pixels in MOVED:
+            shares = [f"{100 * run[str(pixels)]:.1f}" for run in runs]
+            first.append(f"{spread(sorted(shares, key=float), words)}%")
+        moved.append(first)
+    rows = {"study": study, "long": long, "moved": moved}
+    return {table: markdown(words[table], rows[table]) for table in rows}
 
 
 def precision_table(entries):

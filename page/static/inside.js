@@ -52,8 +52,9 @@ function showValues(box, values, decimals = 3) {
 
 // ---------------------------------------------------------------- the most similar training digits
 
-// In files that are not MNIST's, the digits may be anywhere.
-const liesInTheMiddle = ({data}) => ["MNIST", "generated digits, not MNIST"].includes(data);
+// In files that are not MNIST's, the digits may be anywhere, and SHIFT moves them.
+const liesInTheMiddle = ({data, shift}) =>
+  !shift && ["MNIST", "generated digits, not MNIST"].includes(data);
 
 function showSimilar({answers, run}) {
   const section = element("similar");
@@ -67,8 +68,10 @@ function showSimilar({answers, run}) {
   const isCompared = best.every(Boolean);
   const words = isCompared && answers[0].usual ? {usual, drawn, centred} : null;
   section.querySelector(".usual").textContent = words ? text("similar-usual", words) : "";
+  section.querySelector(".moved").textContent = run.shift ? text("similar-moved", run) : "";
   // The chart was measured with a default run: beside a very different run, it would mislead.
-  const readsAlike = run.network === "convolutional" && run.data === "MNIST" && run.accuracy >= 0.5;
+  const isPlain = run.network === "convolutional" && run.data === "MNIST" && !run.shift;
+  const readsAlike = isPlain && run.accuracy >= 0.5;
   section.querySelector(".shift").hidden = !(readsAlike && isCompared);
   section.querySelectorAll(".yours").forEach((mark, view) => {
     const x = 58 + 317.5 * (Math.max(best[view], 0.2) - 0.2);
@@ -78,14 +81,15 @@ function showSimilar({answers, run}) {
   });
 }
 
-function showMatch({label, likeness, picture}) {
+function showMatch({label, likeness, picture, own}) {
   const canvas = make("canvas", {width: 28, height: 28});
   const share = percent(likeness);
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", text("similar-one", {label, likeness: share}));
   paint(canvas, picture, 255, "--ink");
   const [digit, words] = [make("b", {textContent: label}), make("span", {textContent: share})];
-  return make("li", {}, canvas, digit, words);
+  const mark = own ? [make("span", {textContent: text("similar-own")})] : [];
+  return make("li", {}, canvas, digit, words, ...mark);
 }
 
 // ---------------------------------------------------------------- the convolutional layer

@@ -7,6 +7,11 @@ import {language, number, percent, sentenceOf, speakLanguage, text} from "./text
 const SIDES = ["left", "right"];
 const VIEWS = ["as-drawn", "centred"];
 const WEAK = 0.5; // a network with a lower test accuracy is shown with a warning
+const EDGE = [
+  [158, 60],
+  [258, 60],
+  [208, 220],
+]; // what "Try the edge" draws: a 7 at the right edge
 const canvas = element("canvas");
 const [PAPER, PEN] = [Number(canvas.dataset.paper), Number(canvas.dataset.pen)]; // as the server draws
 
@@ -27,6 +32,15 @@ let weights = {}; // the last that the server sent, and the key of their network
 let trouble = null; // the last error, or null
 let speaking; // the timer of speak()
 
+const COMMAND = "python mnist.py --learning_rate=0.001 --own_digits=10";
+const ROUND = 3; // "Draw 30 digits" asks for each of the ten so often
+let own = null; // what the server last said about the digits that the reader drew and named
+let ownTrouble = null; // why it said nothing, or kept nothing, or null
+let tallied = null; // the states of the runs that its tallies are for
+const pressed = []; // what the presses kept, for Undo: {name, strokes}, the last one at the end
+let aim = null; // while 30 digits are asked for: how many pictures of each there are to be
+let isKeeping = false; // the server has not answered a press or Undo yet
+
 const cards = VIEWS.flatMap((view) =>
   SIDES.map((name, side) => {
     const card = element("card").content.cloneNode(true).firstElementChild;
@@ -36,6 +50,22 @@ const cards = VIEWS.flatMap((view) =>
     return {view, side, part: (selector) => card.querySelector(selector)};
   }),
 );
+
+const scores = SIDES.map((side) => {
+  const score = element("score").content.cloneNode(true).firstElementChild;
+  score.dataset.side = side;
+  element("tally").append(score);
+  return score;
+});
+
+const digitButtons = DIGITS.map((digit) => {
+  const button = make("button", {type: "button", textContent: digit, ariaKeyShortcuts: `${digit}`});
+  button.addEventListener("click", () => keep(digit));
+  return button;
+});
+element("own")
+  .querySelector(".digits")
+  .append(...digitButtons);
 
 // The language and "Look inside" are remembered permanently, the chosen runs until the tab is closed.
 function remembered(key, value) {
@@ -52,8 +82,8 @@ function remembered(key, value) {
 
 class Trouble extends Error {} // with `code`, and `error` and `chinese` from the server
 
-async function ask(path, body) {
-  const post = body && {method: "POST", body: JSON.stringify(body)};
+async function ask(path, body, method = "POST") {
+  const post = body && {method, body: JSON.stringify(body)};
   const gone = () => Promise.reject(Object.assign(new Trouble(), {code: "server-gone"}));
   const response = await fetch(path, {signal: AbortSignal.timeout(10_000), ...post}).catch(gone);
   const content = await response.json().catch(gone);
@@ -99,6 +129,7 @@ function choose(side, name) {
   element("notice").textContent = "";
   showRuns();
   update();
+  updateOwn();
 }
 
 function dataName(data) {
@@ -107,8 +138,10 @@ function dataName(data) {
   return data === "MNIST" ? data : text("data-generated");
 }
 
-function optionText({name, learning_rate: rate, epochs, step, accuracy, data}) {
+function optionText({name, learning_rate: rate, epochs, step, accuracy, data, ...run}) {
   const facts = [text("run-steps", {steps: number(epochs ?? step)})];
+  if (run.shift) facts.push(text("run-shift", run));
+  if (run.own_digits) facts.push(text("run-own", {count: run.own_digits}));
   if (rate !== null) facts.unshift(text("run-rate", {rate}));
   if (data !== null) facts.push(dataName(data));
   const option = text("run-option", {run: name, facts: facts.join(text("comma"))});
@@ -118,7 +151,9 @@ function optionText({name, learning_rate: rate, epochs, step, accuracy, data}) {
 function factsText(run) {
   const {accuracy, images, data} = run;
   const steps = {step: number(run.step), epochs: number(run.epochs ?? run.step)};
-  const training = text(isLearning(run) ? "run-learning" : "run-at", steps) + text("space");
+  let training = text(isLearning(run) ? "run-learning" : "run-at", steps) + text("space");
+  if (run.shift) training += text("run-moved", run) + text("space");
+  if (run.own_digits) training += text("run-learned-own") + text("space");
   if ([accuracy, images, data].includes(null)) return training + text("run-untested");
   const tested = {accuracy: percent(accuracy, 2), images: number(images), data: dataName(data)};
   return training + text("run-reads", tested);
@@ -130,7 +165,8 @@ function showRuns() {
     const [select, facts, best] = box.querySelectorAll("select, p, button");
     const run = start && runOf(side);
     const better = isWeak(run) && bestOf(run.network);
-    const title = text(`card-${name}`, {network: run ? text(run.network) : "–"});
+    const kind = [run ? text(run.network) : "–", ...(run?.shift ? [text("run-shift", run)] : [])];
+    const title = text(`card-${name}`, {network: kind.join(text("comma"))});
     const weak = isWeak(run) ? text("weak", {accuracy: percent(run.accuracy)}) : "";
     fillSelect(select, side);
     facts.textContent = run ? factsText(run) : start ? text("no-run") : "";
@@ -139,6 +175,7 @@ function showRuns() {
     best.value = better?.name ?? "";
     best.textContent = better ? text("best", {accuracy: percent(better.accuracy, 2)}) : "";
     element("which-network").querySelectorAll("span")[side].textContent = title;
+    scores[side].querySelector("h3").textContent = title;
     for (const {part} of cards.filter((card) => card.side === side)) {
       part("h3").textContent = title;
       part(".weak").textContent = weak;
@@ -181,6 +218,7 @@ const followRuns = latest(async () => {
     element("notice").textContent = text("run-deleted", names);
   });
   showRuns();
+  if (runStates() !== tallied) updateOwn();
   if (strokes.length && question() !== answered) update();
   else if (insideIsDue) updateInside();
 });
@@ -188,7 +226,8 @@ const followRuns = latest(async () => {
 // ---------------------------------------------------------------- the verdicts
 
 // What is asked: the drawing and the state of both runs.
-const question = () => [drawings, ...SIDES.map((_, side) => stateOf(runOf(side)))].join();
+const runStates = () => SIDES.map((_, side) => stateOf(runOf(side))).join();
+const question = () => `${drawings},${runStates()}`;
 
 const update = latest(async () => {
   if (!start) return;
@@ -212,7 +251,23 @@ const update = latest(async () => {
   updateInside();
 });
 
+// Return what "Try the edge" says about runs that were trained on moved digits.
+function edgeText() {
+  if (!answer || strokes[0] !== EDGE || strokes.length > 1) return "";
+  const asked = answer.runs.map((run) => runs.find(({name}) => name === run?.run));
+  const moved = asked.findIndex((run) => run?.shift);
+  const plain = asked.findIndex((run) => run?.shift === 0);
+  const [example] = runs.filter(({shift}) => shift).sort((a, b) => b.accuracy - a.accuracy);
+  if (moved < 0) return example ? text("edge-choose", {run: example.name}) : text("edge-train");
+  if (plain < 0) return "";
+  const [learned, other] = [moved, plain].map((side) =>
+    placeOfMost(answer["as-drawn"].answers[side]),
+  );
+  return text("edge-compared", {shift: asked[moved].shift, learned, other});
+}
+
 function showVerdicts() {
+  element("edge-says").textContent = edgeText();
   for (const {view, side, part} of cards) {
     const shares = answer?.[view].answers[side];
     const best = shares ? placeOfMost(shares) : null;
@@ -274,6 +329,111 @@ element("look").addEventListener("toggle", ({target}) => {
   updateInside();
 });
 
+// ---------------------------------------------------------------- the reader's own digits
+
+const updateOwn = latest(async () => {
+  if (!start) return;
+  const asked = runStates();
+  const names = SIDES.map((_, side) => ["run", runOf(side)?.name ?? ""]);
+  try {
+    own = await ask(`api/own-digits?${new URLSearchParams(names)}`);
+    [tallied, ownTrouble] = [asked, own.refusal];
+  } catch (error) {
+    tallied = null; // it is asked again
+    if (!["busy-run", "no-such-run"].includes(error.code)) ownTrouble = error;
+  }
+  showOwn();
+});
+
+// Run `work`, which changes what is kept, unless a change is on its way; then show what is kept.
+async function change(work) {
+  if (isKeeping) return;
+  isKeeping = true;
+  try {
+    await work();
+    updateOwn();
+  } catch (error) {
+    ownTrouble = error;
+    if (error.code === "server-gone") tallied = null; // it is asked again
+    showOwn();
+  }
+  isKeeping = false;
+}
+
+function keep(digit) {
+  if (!own || own.refusal) return;
+  if (!strokes.length) {
+    element("own-says").textContent = text("own-empty"); // until something is drawn
+    return;
+  }
+  change(async () => {
+    const drawing = strokes;
+    const {name} = await ask("api/own-digits", {digit, strokes: drawing});
+    pressed.push({name, strokes: drawing});
+    clear();
+  });
+}
+
+const undo = () =>
+  change(async () => {
+    const last = pressed.pop();
+    await ask(`api/own-digits/${last.name}`, {}, "DELETE");
+    if (strokes.length) return; // the next drawing stays
+    strokes = last.strokes;
+    drawn();
+  });
+
+// How many pictures of each digit the round of 30 has so far.
+const ofRound = () => own.counts.map((count) => Math.min(Math.max(count - aim + ROUND, 0), ROUND));
+
+function showOwn() {
+  if (!own) {
+    if (ownTrouble) element("own-says").textContent = sentenceOf(ownTrouble);
+    return;
+  }
+  const total = (counts) => counts.reduce((a, b) => a + b, 0);
+  const count = number(total(own.counts));
+  const round = aim === null ? null : ofRound();
+  const isAsking = round !== null && total(round) < 30;
+  const asked = isAsking ? round.indexOf(Math.min(...round)) : null;
+  let says = text("own-kept", {count});
+  if (isAsking) says = text("own-task", {digit: asked, place: total(round) + 1});
+  else if (round) says = text("own-finished", {aim, count, command: COMMAND});
+  if (ownTrouble) says = sentenceOf(ownTrouble);
+  if (element("own-says").textContent !== says) element("own-says").textContent = says;
+  element("own-says").classList.toggle("task", isAsking && !ownTrouble);
+  for (const [digit, button] of digitButtons.entries()) {
+    button.classList.toggle("asked", digit === asked);
+  }
+  element("own").disabled = own.refusal !== null;
+  element("own-undo").disabled = !pressed.length;
+  element("own-round").textContent = text(isAsking ? "own-stop" : "own-round");
+  scores.forEach(showScore);
+}
+
+function showScore(score, side) {
+  const [run, tally] = [runOf(side), own.tallies[side]];
+  const shares = VIEWS.map((view) => tally?.[view] ?? {right: 0, of: 0});
+  const values = shares.map(({right, of}) => {
+    const share = {right: number(right), count: number(of), share: percent(right / of)};
+    return of ? text("tally-share", share) : "–";
+  });
+  if ([run?.accuracy ?? null, run?.images ?? null, run?.data ?? null].includes(null)) {
+    values.push("–");
+  } else {
+    const [share, count] = [percent(run.accuracy, 2), number(run.images)];
+    values.push(text("tally-test-share", {share, count, data: dataName(run.data)}));
+  }
+  score.querySelectorAll("dd").forEach((value, place) => {
+    value.textContent = values[place];
+  });
+  const added = shares[1].of - shares[0].of;
+  const notes = [];
+  if (tally?.left_out) notes.push(text("tally-trained", {count: number(tally.left_out)}));
+  if (added) notes.push(text("tally-added", {count: number(added)}));
+  score.querySelector("p").textContent = notes.join(text("space"));
+}
+
 // ---------------------------------------------------------------- drawing, buttons and keys
 
 const within = (value) => Math.min(Math.max(value, 0), PAPER);
@@ -299,6 +459,7 @@ function clear() {
 }
 
 function drawn() {
+  if (element("own-says").textContent === text("own-empty")) showOwn();
   const context = canvas.getContext("2d");
   context.setTransform(canvas.width / PAPER, 0, 0, canvas.height / PAPER, 0, 0);
   context.clearRect(0, 0, PAPER, PAPER);
@@ -379,15 +540,18 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === "Escape" && closeSum()) return;
   if (["Escape", "Delete", "c", "C"].includes(event.key)) clear();
+  if (/^\d$/.test(event.key)) keep(Number(event.key));
+});
+element("own-undo").addEventListener("click", undo);
+element("own-round").addEventListener("click", () => {
+  const isAsking = aim !== null && ofRound().some((count) => count < ROUND);
+  aim = isAsking || !own ? null : ROUND * (1 + Math.floor(Math.min(...own.counts) / ROUND));
+  showOwn();
 });
 element("clear").addEventListener("click", clear);
 element("edge").addEventListener("click", () => {
   clear();
-  strokes.push([
-    [234, 84],
-    [258, 60],
-    [258, 220],
-  ]); // a 1 with a flag, at the right edge
+  strokes.push(EDGE);
   drawn();
 });
 SIDES.forEach((name, side) => {
@@ -407,6 +571,7 @@ function showLanguage(wanted) {
   element("notice").textContent = "";
   showRuns();
   showVerdicts();
+  showOwn();
   showInside();
 }
 

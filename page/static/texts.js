@@ -11,12 +11,17 @@ export const CHINESE = {
   clear: "清除",
   edge: "试试边上",
   hint: "可以用鼠标、触控笔或手指书写，按 <kbd>Esc</kbd> 清除。用键盘：先选中纸，用方向键移动笔（同时按两个键走斜线），按<kbd>空格</kbd>落笔或抬笔。",
+  own: "你写的是几？",
+  "own-undo": "撤销",
   "run-left": "你的网络",
   "run-right": "对比的网络",
   "as-drawn": "原样",
   "as-drawn-why": "把你的画缩小到 28×28 像素：网络看到的就是这个。",
   centred: "居中",
   "centred-why": "同样的笔画，放缩到 MNIST 数字的大小，重心移到正中。",
+  tally: "你自己的数字",
+  "tally-why": "你写下并注明的数字，每个网络读对了多少个。",
+  "tally-test": "测试集",
   "look-inside": "看看里面",
   "look-inside-why": "为什么是这个回答？",
   "which-network": "网络",
@@ -86,11 +91,21 @@ export const SENTENCES = {
   "run-option": {en: "{run} ({facts})", zh: "{run}（{facts}）"},
   "run-rate": {en: "learning rate {rate}", zh: "学习率 {rate}"},
   "run-steps": {en: "{steps} steps", zh: "{steps} 步"},
+  "run-shift": {en: "shift {shift}", zh: "平移 {shift}"},
+  "run-own": {en: "{count} own digits in each batch", zh: "每批有 {count} 个自己的数字"},
   "run-learning": {
     en: "In training: step {step} of {epochs}.",
     zh: "正在训练：第 {step} 步，共 {epochs} 步。",
   },
   "run-at": {en: "Step {step} of {epochs}.", zh: "第 {step} 步，共 {epochs} 步。"},
+  "run-moved": {
+    en: "Trained on digits moved by up to {shift} pixels.",
+    zh: "训练时数字最多移动 {shift} 个像素。",
+  },
+  "run-learned-own": {
+    en: "Also trained on digits of your own.",
+    zh: "训练时也用了你自己写的数字。",
+  },
   "run-reads": {
     en: "Reads {accuracy} of {images} test digits correctly ({data}).",
     zh: "在测试集（{data}）的 {images} 个数字上，正确率为 {accuracy}。",
@@ -122,6 +137,50 @@ export const SENTENCES = {
   empty: {en: "The paper is empty.", zh: "纸上是空的。"},
   spoken: {en: "{view}: {network} {digit}.", zh: "{view}：{network} {digit}。"},
 
+  "own-kept": {
+    en: "Draw a digit, then press its button or its key: the page keeps your drawing in own_digits/. Kept so far: {count}.",
+    zh: "先写一个数字，再按它的按钮或数字键：页面就把它保存在 own_digits/ 中。已保存 {count} 幅。",
+  },
+  "own-empty": {
+    en: "The paper is empty: draw the digit first, then press its button.",
+    zh: "纸是空的：先写数字，再按它的按钮。",
+  },
+  "own-task": {
+    en: "Draw the digit {digit} ({place} of 30).",
+    zh: "请写数字 {digit}（第 {place} 个，共 30 个）。",
+  },
+  "own-finished": {
+    en: "There are {aim} of each digit now (kept so far: {count}). Train a network with them: “{command}”.",
+    zh: "每个数字都有 {aim} 幅了（已保存 {count} 幅）。现在用它们训练一个网络：“{command}”。",
+  },
+  "own-round": {en: "Draw 30 digits", zh: "写 30 个数字"},
+  "own-stop": {en: "Stop", zh: "停止"},
+  "tally-share": {en: "{right} of {count} ({share})", zh: "{right} / {count}（{share}）"},
+  "tally-test-share": {
+    en: "{share} of {count} ({data})",
+    zh: "{share}（{data}，{count} 个）",
+  },
+  "tally-trained": {
+    en: "Not counted, because a network shown here was trained on them: {count}.",
+    zh: "这里的网络训练时用过、不计入的：{count} 个。",
+  },
+  "tally-added": {
+    en: "Not drawn on this page, counted only as centred: {count}.",
+    zh: "不是在本页写的、只计入“居中”的：{count} 幅。",
+  },
+  "edge-compared": {
+    en: "The drawing is a 7. The network trained on digits moved by up to {shift} pixels answers {learned}. The network trained on digits that were not moved answers {other}.",
+    zh: "写的是 7。训练时数字移动过（最多 {shift} 个像素）的网络回答 {learned}，训练时数字没有移动过的网络回答 {other}。",
+  },
+  "edge-choose": {
+    en: "Can a network learn the edge? Compare with {run}: it was trained on moved digits.",
+    zh: "网络能学会认边上的数字吗？请选择 {run} 来比较：它训练时用的是移动过的数字。",
+  },
+  "edge-train": {
+    en: "Can a network learn the edge? Train one on moved digits:\n“python mnist.py --learning_rate=0.001 --shift=8”.",
+    zh: "网络能学会认边上的数字吗？请用移动过的数字训练一个：\n“python mnist.py --learning_rate=0.001 --shift=8”。",
+  },
+
   "other-layers": {
     en: "Some layers of this network are not those of the original mnist.py (a ReLU is missing or has another name). They are not shown.",
     zh: "这个网络有的层与原来的 mnist.py 不同（少了 ReLU，或者它换了名字），所以不显示这些层。",
@@ -134,6 +193,11 @@ export const SENTENCES = {
     en: "For a test digit, the most similar training digit is usually {usual} similar. For your drawing it is {drawn} as drawn and {centred} centred.",
     zh: "对测试集的数字，最相似的训练数字通常有 {usual} 的相似度。你的画原样是 {drawn}，居中后是 {centred}。",
   },
+  "similar-moved": {
+    en: "This network was trained on digits moved by up to {shift} pixels. Each digit is shown at the place where it is most similar to your drawing.",
+    zh: "这个网络训练时，数字最多移动了 {shift} 个像素。每个数字都显示在与你的画最相似的位置。",
+  },
+  "similar-own": {en: "yours", zh: "你写的"},
   "similar-one": {en: "a {label}, {likeness} similar", zh: "数字 {label}，相似度 {likeness}"},
   "kernel-says": {
     en: "Kernel {kernel}: the largest number is {value}, at row {row}, column {column}; {places} of 784 are above 0",

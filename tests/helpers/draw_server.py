@@ -11,19 +11,20 @@ from page.digits import TrainingDigits
 from page.networks import TrainedRuns
 
 
-def client_of(logdir, data_dir="nowhere", names=frozenset({"localhost"})):
+def client_of(logdir, data_dir="nowhere", names=frozenset({"localhost"}), own="nowhere", **flags):
     """A client of the web application, which is called localhost. It raises bugs."""
-    app = server.make_app(TrainedRuns(logdir), TrainingDigits(data_dir), set(names))
+    digits = TrainingDigits(data_dir)
+    app = server.make_app(TrainedRuns(logdir), digits, set(names), Path(own), **flags)
     app.testing = True
     return app.test_client()
 
 
 @contextlib.contextmanager
-def serving(logdir, data_dir, port=0):
+def serving(logdir, data_dir, port=0, own="/nowhere"):
     """draw.py from when it has printed its address (`.port`); `.said()` is what it has printed."""
     flags = ["--logdir", logdir, "--data_dir", data_dir, "--port", port]
     with tempfile.NamedTemporaryFile() as output:
-        changes = {("input_data", "MIRRORS"): []}
+        changes = {("input_data", "MIRRORS"): [], ("support.own_digits", "FOLDER"): str(own)}
         process = forked.start(flags, output.name, changes, program="draw")
         process.said = Path(output.name).read_text
         try:

@@ -18,7 +18,7 @@ import pytest
 from helpers import PROJECT, heed_signals
 from support import terminal
 
-PRELOADED = ["mnist", "draw", "support.generated_digits", "helpers.forked"]
+PRELOADED = ["mnist", "draw", "support.generated_digits", "support.own_digits", "helpers.forked"]
 PRELOADED += ["tensorboard.plugins.hparams.summary"]
 
 LOCK = threading.Lock()  # of the environment, for threads that start processes
