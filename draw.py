@@ -53,9 +53,8 @@ def main(flags=()):
     name = f"[{address}]" if ":" in address else address
     for_all = name in ("0.0.0.0", "[::]")
     own_names = {"localhost", "127.0.0.1", "[::1]", host.lower(), name}
-    own_folder = Path(__file__).parent / own_digits.FOLDER
     digits = TrainingDigits(settings.data_dir)
-    app = server.make_app(runs, digits, own_names, own_folder, allow_saving)
+    app = server.make_app(runs, digits, own_names, Path(own_digits.FOLDER), allow_saving)
     terminal.say(f"Draw at http://{'localhost' if for_all else name}:{port}/ (Ctrl-C ends it)")
     if for_all:
         terminal.say("On another machine, use this machine's IP address in place of localhost.")

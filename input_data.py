@@ -269,16 +269,16 @@ def _mix_in_own_digits(data, settings):
     """
     from support import own_digits  # here, because old scripts do not need Pillow
 
-    folder = settings.program.parent / own_digits.FOLDER
-    own = own_digits.load(folder)
+    own = own_digits.load(own_digits.FOLDER)
     held_out = np.array([own_digits.is_held_out(place) for place in range(len(own.names))], bool)
     trained = ~held_out
     if settings.continue_run:
         trained = np.isin(own.names, settings.continue_run.record.own_names or [])
     if not trained.any():
         raise terminal.Problem(
-            f"OWN_DIGITS is {settings.own_digits}, but {terminal.short(folder)} has no digits to "
-            "learn from: run draw.py, draw digits on its page, and press for each which one it is."
+            f"OWN_DIGITS is {settings.own_digits}, but {terminal.short(own_digits.FOLDER)} has no "
+            "digits to learn from: run draw.py, draw digits on its page, and press for each which "
+            "one it is."
         )
     # The seeds of MNIST's three sets are the first three.
     seed = np.random.SeedSequence(settings.seed).spawn(4)[3]

@@ -154,7 +154,8 @@ def train(settings, data, run):
                 run.note_test(accuracy, loss)
                 test_writer.add_summary(curves, step)
                 if data.own_test:  # every fourth of your own digits: it never trains on these
-                    run.log_own_test(evaluate(session, model, *data.own_test)[1])
+                    own_accuracy = evaluate(session, model, *data.own_test)[1]
+                    summaries.log_own_test(test_writer, step, own_accuracy)
             if due.pictures:  # the test was on all test images
                 summaries.log_mistakes(test_writer, step, data.test, logits)
             if due.last:

@@ -20,7 +20,6 @@ from support.terminal import Problem
 USUAL = {"MNIST": 0.900, input_data.GENERATED: 0.936}
 USUAL_MOVED = {"MNIST": 0.909, input_data.GENERATED: 0.942}  # with SHIFT, whether it is 1 or 8
 
-
 SAMPLE, PLACES, BEST = 1000, 16, 500  # of the three steps of Digits.most_like
 PART = 2000  # so many digits are compared at once: they fit into the processor's cache
 
@@ -50,6 +49,7 @@ class Digits:
             squares = np.square(values, dtype=np.float32)
             self._rows[place // 28] += squares
             self._columns[place % 28] += squares
+        self._squares = np.maximum(self._rows.sum(axis=0), 1)
 
     def pictures(self, which: np.ndarray | slice) -> np.ndarray:
         """Return some of the pictures, uint8 (k, 784)."""
@@ -71,8 +71,7 @@ class Digits:
         if len(self._labels) == 0:
             return []
         # To move a digit to the right and a picture to the left gives the same products.
-        field = np.pad(picture.reshape(28, 28) / np.linalg.norm(picture), shift)
-        moved = sliding_window_view(field, (28, 28)).reshape(-1, 784)
+        moved = _at_all_places(picture / np.linalg.norm(picture), shift).reshape(-1, 784)
         side = 2 * shift + 1
         rows = np.arange(28) + np.arange(-shift, shift + 1)[:, None]  # where each row moves to
         stays = np.float32((rows >= 0) & (rows < 28))  # (side, 28): is it still in the field?
@@ -82,13 +81,14 @@ class Digits:
         guesses = self._guess(moved[places], stays[places // side], stays[places % side])
         compared = min(BEST if shift else count, len(guesses))  # without a shift, none is a guess
         best = np.argpartition(-guesses, compared - 1)[:compared]
-        likeness = _likeness(self.pictures(best), moved, stays)
+        pictures = self.pictures(best)
+        likeness = _likeness(pictures, moved, stays)
         highest = likeness.max(axis=1)
         matches = []
         for row in np.argsort(-highest)[:count]:
             down, right = divmod(int(likeness[row].argmax()), side)
-            padded = np.pad(self._pixels[:, best[row]].reshape(28, 28), shift)
-            there = padded[2 * shift - down :, 2 * shift - right :][:28, :28].ravel()
+            places = _at_all_places(pictures[row], shift)
+            there = places[2 * shift - down, 2 * shift - right].ravel()
             label = int(self._labels[best[row]])
             matches.append(Match(label, float(highest[row]), there, self._own))
         return matches
@@ -104,10 +104,18 @@ class Digits:
         for start in range(0, len(self._labels), PART):
             part = slice(start, start + PART)
             products = moved @ self._pixels[inked, part].astype(np.float32)
-            all_ink = np.maximum(self._rows[:, part].sum(axis=0), 1)
-            kept = (rows @ self._rows[:, part]) * (columns @ self._columns[:, part]) / all_ink
+            kept = (rows @ self._rows[:, part]) * (columns @ self._columns[:, part])
+            kept /= self._squares[part]
             guesses.append((products / np.sqrt(np.maximum(kept, 1))).max(axis=0))
         return np.concatenate(guesses)
+
+
+def _at_all_places(picture, shift):
+    """Return a picture, (784,), moved to all places, without a copy: (side, side, 28, 28).
+
+    The first is moved by `shift` to the right and down, the last one to the left and up.
+    """
+    return sliding_window_view(np.pad(picture.reshape(28, 28), shift), (28, 28))
 
 
 def _likeness(digits, moved, stays):
@@ -158,7 +166,7 @@ class TrainingDigits:
         names = tuple(record.own_names)
         if names not in self._own:
             try:
-                own = own_digits.load(Path(input_data.__file__).parent / own_digits.FOLDER)
+                own = own_digits.load(own_digits.FOLDER)
             except Problem as problem:
                 raise Refusal("unreadable-data", record.name, str(problem).rstrip(".")) from problem
             used = np.isin(own.names, names)

@@ -129,8 +129,8 @@ def make_app(
         tally, names = Tally(own_digits), flask.request.args.getlist("run")
         counts = tally.counts()
         networks = [runs.get(name) if name and any(counts) else None for name in names]
-        learned = [each.record.own_names or [] for each in networks if each]
-        tallies = [tally.of(each, {*sum(learned, [])}) if each else None for each in networks]
+        learned = {name for each in networks if each for name in each.record.own_names or []}
+        tallies = [tally.of(each, learned) if each else None for each in networks]
         answer = {"counts": counts, "refusal": None, "tallies": tallies}
         try:
             refuse_other_machines()

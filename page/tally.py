@@ -8,7 +8,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from page.networks import Refusal, TrainedNetwork
@@ -44,12 +43,13 @@ class Tally:
         """Read all pictures. Raises Refusal."""
         try:
             self._own = own_digits.load(folder)
-            drawn = [_as_drawn(folder / name) for name in self._own.names]
         except (OSError, terminal.Problem) as error:
             raise Refusal("unreadable-digits", reason=str(error).rstrip(".")) from error
-        self._has_strokes = np.array([picture is not None for picture in drawn], bool)
-        pictures = [np.zeros(784) if picture is None else picture for picture in drawn]
-        self._drawn = np.array(pictures).reshape(-1, 784)
+        texts = self._own.texts  # a file of another program has no strokes
+        self._has_strokes = np.array([STROKES in each for each in texts], bool)
+        self._drawn = np.zeros_like(self._own.images)
+        for place in np.flatnonzero(self._has_strokes):
+            self._drawn[place] = as_drawn(json.loads(texts[place][STROKES])).reshape(784)
 
     def counts(self) -> list[int]:
         """Count the pictures of each of the ten digits."""
@@ -68,10 +68,3 @@ class Tally:
             right = network.probabilities(images).argmax(axis=1) == self._own.labels[counted]
             answer[view] = {"right": int(right.sum()), "of": len(images)}
         return answer
-
-
-def _as_drawn(path):
-    """Return the picture as drawn, uint8 (784,); None if another program made the file."""
-    with Image.open(path) as image:
-        strokes = image.info.get(STROKES)
-    return None if strokes is None else as_drawn(json.loads(strokes)).reshape(784)

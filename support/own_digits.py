@@ -11,7 +11,7 @@ from PIL.PngImagePlugin import PngInfo
 from support import terminal
 from support.centre import centre
 
-FOLDER = "own_digits"  # beside mnist.py
+FOLDER = Path(__file__).parents[1] / "own_digits"  # beside mnist.py
 KINDS = [".png", ".jpg", ".jpeg"]  # the page saves PNG; a reader may add a photo
 
 
@@ -22,6 +22,7 @@ class OwnDigits:
     names: list[str]  # "<digit>/<file>"
     images: np.ndarray  # uint8 (n, 784)
     labels: np.ndarray  # uint8 (n,)
+    texts: list[dict]  # those in each file, by their keys
 
 
 def paths(folder: str | Path) -> list[Path]:
@@ -33,10 +34,12 @@ def paths(folder: str | Path) -> list[Path]:
 def load(folder: str | Path) -> OwnDigits:
     """Read all pictures. Raises Problem if one cannot be read."""
     found = paths(folder)
+    pictures = [_read(path) for path in found]
     return OwnDigits(
         names=[_name(path) for path in found],
-        images=np.array([_read(path) for path in found], np.uint8).reshape(-1, 784),
+        images=np.array([image for image, _ in pictures], np.uint8).reshape(-1, 784),
         labels=np.array([int(path.parent.name) for path in found], np.uint8),
+        texts=[texts for _, texts in pictures],
     )
 
 
@@ -68,10 +71,10 @@ def _name(path):
 
 
 def _read(path):
-    """Return a picture as uint8 (28, 28), 255 is ink. Raises Problem if it cannot be read."""
+    """Return a picture, uint8 (28, 28), 255 is ink, and its texts. Raises Problem."""
     try:
         with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file).convert("RGBA")
+            texts, image = file.info, ImageOps.exif_transpose(file).convert("RGBA")
     except (OSError, ValueError, SyntaxError) as error:  # Pillow raises each for a damaged file
         sentence = f"{terminal.short(path)} is not a picture that can be read: delete it."
         raise terminal.Problem(sentence) from error
@@ -83,5 +86,5 @@ def _read(path):
     if ink.shape != (28, 28):
         ink *= 255 / max(1, ink.max())
         ink[ink < 64] = 0  # the shades of paper; they would be fitted into the field as well
-        return centre(np.uint8(ink))
-    return np.uint8(ink)
+        return centre(np.uint8(ink)), texts
+    return np.uint8(ink), texts

@@ -223,10 +223,6 @@ class Run:
         if self._saved_step == record.step:  # the record says how good the saved network is
             record.write(self.folder)
 
-    def log_own_test(self, accuracy: float) -> None:
-        """Log the accuracy on the own digits that are held out from training."""
-        summaries.log_own_test(self._writers[1], self.record.step, accuracy)
-
     def _show(self, loss):
         words = f"loss {loss:.3g}"
         if self.record.accuracy is not None:
