@@ -189,7 +189,7 @@ def main(flags):
     images = data.test.images.reshape(-1, 28, 28)
     figures = measure(networks, training, images, data.test.labels)
     terminal.say(f"The best match of a test digit where it is: {figures['usual']:.3f} (median)\n")
-    head = f"| shift | {' | '.join(LABELS)} | best match |\n|{'---|' * 7}"
+    head = f"| shift | {' | '.join(LABELS)} | best match |\n|{'---|' * (len(LABELS) + 2)}"
     terminal.say("\n".join([head, *rows(figures)]))
     if flags.keep:
         lines = [f'"{name}": {json.dumps(values)}' for name, values in figures.items()]

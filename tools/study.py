@@ -46,6 +46,7 @@ ROWS = [
     ({"learning_rate": 0.0001, "epochs": 20000}, 2),
     ({"learning_rate": 0.0001, "epochs": 2000, "kernels": 64}, 2),
 ]
+IN_BOTH = 4
 # The rows of a second table, of networks that learned from moved digits.
 MOVED_ROWS = [
     ({"learning_rate": 0.001, "epochs": 2000, "shift": 0}, 5),
@@ -55,8 +56,6 @@ MOVED_ROWS = [
     ({"learning_rate": 0.001, "epochs": 3000, "shift": 8, "network": "softmax"}, 2),
 ]
 MOVED = [0, 2, 4, 6, 8]  # pixels by which all test digits are moved to the right in that table
-
-IN_BOTH = 4
 
 # ------------------------------------------------------------------------------------ the training
 
@@ -183,7 +182,7 @@ def tables(entries, words):
     study, long = [], []
     for constants, _ in ROWS:
         runs = [entry for entry in entries if entry["constants"] == constants]
-        rate, epochs = f"{constants['learning_rate']:f}".rstrip("0"), constants["epochs"]
+        first, epochs = rate_and_epochs(constants), constants["epochs"]
         besides = [
             f"`{name.upper()} = {json.dumps(value)}`"
             for name, value in constants.items()
@@ -196,20 +195,17 @@ def tables(entries, words):
                 early = [spreads(tests(group, step), words)[0] for step in (200, 1000)]
                 end, loss = spreads(tests(group, epochs), words)
                 train, _ = spreads([entry["train"] for entry in group], words)
-                first = [rate, f"{epochs:,}", " ".join(besides), count]
-                study.append([*first, *early, end, loss, train])
+                study.append([*first, " ".join(besides), count, *early, end, loss, train])
         if epochs == 20000:
             for step in (2000, 5000, 10000, 15000, 20000):
-                long.append([rate, f"{step:,}", *spreads(tests(runs, step), words)])
+                long.append([first[0], f"{step:,}", *spreads(tests(runs, step), words)])
     moved = []
     for constants, _ in MOVED_ROWS:
         runs = [entry["moved"] for entry in entries if entry["constants"] == constants]
         network = constants.get("network", "convolutional")
-        first = [network, f"{constants['epochs']:,}", str(constants["shift"]), str(len(runs))]
-        for pixels in MOVED:
-            shares = [f"{100 * run[str(pixels)]:.1f}" for run in runs]
-            first.append(f"{spread(sorted(shares, key=float), words)}%")
-        moved.append(first)
+        first = [network, rate_and_epochs(constants)[1], str(constants["shift"]), str(len(runs))]
+        shares = [share_spread([run[str(pixels)] for run in runs], words) for pixels in MOVED]
+        moved.append([*first, *shares])
     rows = {"study": study, "long": long, "moved": moved}
     return {table: markdown(words[table], rows[table]) for table in rows}
 
@@ -240,10 +236,14 @@ def precision_table(entries):
             points = [100 * (after[seed]["accuracy"] - before[seed]["accuracy"]) for seed in after]
             low, high = min(points), max(points)
             difference = f"{statistics.fmean(points):+.2f} points ({low:+.2f} to {high:+.2f})"
-        first = [f"{constants['learning_rate']:f}".rstrip("0"), f"{constants['epochs']:,}"]
         counts = [str(seeds), *[str(len(group)) for group in learned.values()]]
-        rows.append([*first, *counts, *accuracies, difference])
+        rows.append([*rate_and_epochs(constants), *counts, *accuracies, difference])
     return markdown(head, rows)
+
+
+def rate_and_epochs(constants):
+    """Write both as in a table's first two cells."""
+    return [f"{constants['learning_rate']:f}".rstrip("0"), f"{constants['epochs']:,}"]
 
 
 def is_dead(entry):
@@ -257,14 +257,16 @@ def tests(group, step):
 
 def spreads(results, words):
     """Write the lowest and the highest accuracy of results, and of their losses."""
-    # Only exactly 100% is written as 100.0%; 1e-9 corrects the rounding of floats.
-    shares = [
-        (100 if result["accuracy"] == 1 else min(100 * result["accuracy"] + 1e-9, 99.9))
-        for result in results
-    ]
-    accuracy = spread([f"{share:.1f}" for share in sorted(shares)], words)
     losses = [f"{loss:.3f}" for loss in sorted(result["loss"] for result in results)]
-    return f"{accuracy}%" if accuracy else "", spread(losses, words)
+    return share_spread([result["accuracy"] for result in results], words), spread(losses, words)
+
+
+def share_spread(shares, words):
+    """Write the lowest and the highest of shares, from 0 to 1, in per cent."""
+    # Only exactly 100% is written as 100.0%; 1e-9 corrects the rounding of floats.
+    percent = [100 if share == 1 else min(100 * share + 1e-9, 99.9) for share in sorted(shares)]
+    written = spread([f"{share:.1f}" for share in percent], words)
+    return f"{written}%" if written else ""
 
 
 def spread(texts, words):
