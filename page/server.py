@@ -5,6 +5,7 @@ import ipaddress
 import json
 import mimetypes
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import flask
@@ -100,15 +101,8 @@ def make_app(
     @app.post("/api/drawing")
     def evaluate_drawing():
         strokes, names = read_drawing()
-        networks = [None if name is None else runs.get(name) for name in names]
-        pictures = np.stack([as_drawn(strokes), centred(strokes)]).reshape(2, 784)
-        images = (pictures / 255).astype(np.float32)
-        asked = [each.probabilities(images).tolist() if each else [None] * 2 for each in networks]
-        return {
-            "as-drawn": {"picture": pictures[0].tolist(), "answers": [both[0] for both in asked]},
-            "centred": {"picture": pictures[1].tolist(), "answers": [both[1] for both in asked]},
-            "runs": [which(each.record) if each else None for each in networks],
-        }
+        views = {"as-drawn": as_drawn(strokes), "centred": centred(strokes)}
+        return answer_views(views, [None if name is None else runs.get(name) for name in names])
 
     @app.post("/api/inside")
     def look_inside():
@@ -212,6 +206,19 @@ def read_numbers(rows: object, columns: int, highest: float, code: str) -> np.nd
 def which(record: Record) -> dict:
     """Return which run answers: a run of the same name may have been deleted and trained again."""
     return {"run": record.name, "started": record.started, "step": record.step}
+
+
+def answer_views(
+    pictures: dict[str, np.ndarray], networks: Sequence[TrainedNetwork | None]
+) -> dict:
+    """Return each view's picture, uint8 (28, 28), with every network's answer, and their runs."""
+    images = (np.stack([*pictures.values()]).reshape(-1, 784) / 255).astype(np.float32)
+    asked = [each.probabilities(images).tolist() if each else None for each in networks]
+    answer: dict = {"runs": [which(each.record) if each else None for each in networks]}
+    for place, (view, picture) in enumerate(pictures.items()):
+        answers = [each and each[place] for each in asked]
+        answer[view] = {"picture": picture.ravel().tolist(), "answers": answers}
+    return answer
 
 
 def answer_inside(image: np.ndarray, network: TrainedNetwork, digits: TrainingDigits) -> dict:
