@@ -9,8 +9,10 @@ The page and its server are in page/.
 import support.hidden_modules  # noqa: F401 (first, to report a file that hides a module)
 
 # isort: split
+import argparse
 import errno
 import logging
+import re
 import signal
 import socket
 from pathlib import Path
@@ -19,7 +21,7 @@ import waitress
 
 import input_data
 import mnist
-from page import server
+from page import hosts, server
 from page.digits import TrainingDigits
 from page.networks import Refusal, TrainedRuns, newest
 from support import own_digits, terminal
@@ -35,7 +37,7 @@ SOFTMAX += ["--shift=0", "--own_digits=0"]
 def main(flags=()):
     """Load the newest networks, train softmax regression if there is none, and serve the page."""
     logging.getLogger("waitress").setLevel(logging.ERROR)  # it warns when a request waits
-    host, port, allow_saving, settings = read_flags(flags)
+    host, port, names, allow_saving, settings = read_flags(flags)
     listener = listen(host, port)
     runs = TrainedRuns(settings.logdir)
     logdir = terminal.short(settings.logdir)
@@ -52,13 +54,17 @@ def main(flags=()):
     address, port = listener.getsockname()[:2]
     name = f"[{address}]" if ":" in address else address
     for_all = name in ("0.0.0.0", "[::]")
-    own_names = {"localhost", "127.0.0.1", "[::1]", host.lower(), name}
+    own_names = hosts.names_of_this_machine() | {host.lower(), name}
     digits = TrainingDigits(settings.data_dir)
-    app = server.make_app(runs, digits, own_names, Path(own_digits.FOLDER), allow_saving)
+    app = server.make_app(runs, digits, own_names, Path(own_digits.FOLDER), allow_saving, names)
     terminal.say(f"Draw at http://{'localhost' if for_all else name}:{port}/ (Ctrl-C ends it)")
     if for_all:
-        terminal.say("On another machine, use this machine's IP address in place of localhost.")
-    waitress.create_server(app, sockets=[listener]).run()
+        here = "use this machine's IP address in place of localhost"
+        if name == "0.0.0.0" and (found := own_address()):
+            here += f", probably http://{found}:{port}/"
+        terminal.say(f"On another machine, {here}.")
+    # page/hosts.py reads the headers that tell of a forwarder.
+    waitress.create_server(app, sockets=[listener], clear_untrusted_proxy_headers=False).run()
 
 
 def train_softmax(settings):
@@ -77,7 +83,7 @@ def train_softmax(settings):
 
 
 def read_flags(flags):
-    """Return address, port, whether others may save, and the settings of softmax regression."""
+    """Return address, port, names, whether others may save, and softmax regression's settings."""
     parser = Parser(prog="draw.py", description=__doc__.partition("\n")[0], allow_abbrev=False)
     add = parser.add_argument
     add("--logdir", help="folder of the trained runs (default: LOGDIR at the top of mnist.py)")
@@ -85,11 +91,26 @@ def read_flags(flags):
     add("--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1)")
     add("--port", default=8000, type=int, help="port; 0 takes a free one (default: 8000)")
     add("--allow_saving", action="store_true", help="keep drawings from other machines too")
+    add(
+        "--name",
+        action="append",
+        default=[],
+        type=read_name,
+        help="another name in the page's address, or of a site that may show it; may be repeated",
+    )
     given = vars(parser.parse_args([str(flag) for flag in flags]))
     host, port = given.pop("host"), given.pop("port")
-    allow_saving = given.pop("allow_saving")
+    allow_saving, names = given.pop("allow_saving"), set(given.pop("name"))
     folders = [f"--{key}={value}" for key, value in given.items() if value is not None]
-    return host, port, allow_saving, read_settings(vars(mnist), [*SOFTMAX, *folders])
+    return host, port, names, allow_saving, read_settings(vars(mnist), [*SOFTMAX, *folders])
+
+
+def read_name(text):
+    """Return the name in --name, which may be a whole address. Raises ArgumentTypeError."""
+    name = hosts.name_of(re.sub("^https?://|/.*", "", text.lower()))
+    if name is None:
+        raise argparse.ArgumentTypeError(f"{text} is not a name such as server.example")
+    return name
 
 
 def listen(host, port):
@@ -102,6 +123,16 @@ def listen(host, port):
         if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
             sentence = f"Port {port} of {host} is already in use: choose another with --port."
         raise terminal.Problem(sentence) from error
+
+
+def own_address():
+    """Return this machine's address in its network, or None. Nothing is sent or looked up."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # any address outside: this only chooses the way there
+        except OSError:
+            return None
+        return probe.getsockname()[0]
 
 
 def load_newest(runs, network):

@@ -1,11 +1,9 @@
 """The page's server: its routes and their answers. README lists them."""
 
 import contextlib
-import ipaddress
 import json
 import mimetypes
-import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 import flask
@@ -13,6 +11,7 @@ import numpy as np
 from werkzeug.exceptions import HTTPException
 
 from input_data import DataSet
+from page import hosts
 from page.digits import USUAL, USUAL_MOVED, TrainingDigits
 from page.networks import Refusal, TrainedNetwork, TrainedRuns, newest
 from page.pictures import PAPER, Strokes, as_drawn, centred
@@ -24,7 +23,7 @@ from support.settings import KINDS
 REFUSALS = json.loads(Path(__file__).with_name("refusals.json").read_text(encoding="utf-8"))
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'",
+    "form-action 'none'; frame-ancestors ",  # then comes what hosts.py says
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
@@ -38,11 +37,13 @@ def make_app(
     own_names: set[str],
     own_digits: Path,
     allow_saving: bool = False,
+    allowed: Set[str] = frozenset(),
 ) -> flask.Flask:
     """Make the web application.
 
     own_names: the host names of this server. own_digits: the folder of the reader's own digits.
-    allow_saving: whether other machines may keep drawings there.
+    allow_saving: whether other machines may keep drawings there. allowed: further host names,
+    whose pages may ask the server too, and show its page in a frame.
     """
     # On Windows, Python reads these types from the system, which may say "text/plain".
     mimetypes.add_type("text/javascript", ".js")
@@ -52,25 +53,23 @@ def make_app(
 
     @app.before_request
     def refuse_other_sites():
-        # The name of another site may be made to point to this machine, but an IP address cannot.
-        host = flask.request.headers.get("Host", "").lower()
-        name = re.sub(r":\d*$", "", host)
-        is_address = re.fullmatch(r"[\d.]+|\[[\da-f:.]+\]", name)
-        listens_at_all = {"0.0.0.0", "[::]"} & own_names
-        if name not in own_names and not (is_address and listens_at_all):
-            raise Refusal("other-host")
-        origins = [f"http://{host}", f"https://{host}"]
-        if flask.request.headers.get("Origin", origins[0]).lower() not in origins:
-            raise Refusal("other-site")
+        hosts.check_host(flask.request, own_names, allowed)
+        if flask.request.endpoint not in ("page", "static"):  # scripts are asked for with an Origin
+            hosts.check_origin(flask.request, allowed)
 
     @app.after_request
     def restrict_page(response):
         response.headers.update(HEADERS)
+        response.headers["Content-Security-Policy"] += hosts.frame_ancestors(allowed)
         return response
 
     @app.errorhandler(Refusal)
     def refuse(refusal):
-        return describe(refusal), REFUSALS[refusal.code]["status"]
+        answer, status = describe(refusal), REFUSALS[refusal.code]["status"]
+        if flask.request.endpoint == "page":  # a person reads it in the window of the browser
+            sentences = f"{answer['error']}\n{answer['chinese']}\n"
+            return flask.Response(sentences, status, mimetype="text/plain")
+        return answer, status
 
     @app.errorhandler(HTTPException)
     def refuse_as_json(error):
@@ -114,8 +113,7 @@ def make_app(
         return answer_weights(runs.get(flask.request.args.get("run")), digits)
 
     def refuse_other_machines():
-        address = flask.request.remote_addr or "0.0.0.0"
-        if not allow_saving and not ipaddress.ip_address(address).is_loopback:
+        if not allow_saving and not hosts.is_from_this_machine(flask.request):
             raise Refusal("other-machine")
 
     @app.get("/api/own-digits")

@@ -34,7 +34,7 @@ def in_process(monkeypatch, capsys):
     def run(*flags):
         served = []
 
-        def create_server(app, sockets):
+        def create_server(app, sockets, **_):
             served.append((app, sockets))
             return types.SimpleNamespace(run=lambda: None)
 
@@ -74,10 +74,29 @@ def test_it_says_which_networks_it_starts_with_and_where_it_is(
     assert status_for(result, "10.0.0.1") == 403
 
 
-def test_other_machines_can_ask_if_it_is_told_so(in_process, logdir):
-    result = in_process("--logdir", logdir, "--host", "0.0.0.0", "--port", "0")
-    assert " http://localhost:" in result.said[2]
-    assert "this machine's IP address" in result.said[-1]
+@pytest.mark.parametrize("name, names", [
+    ("Lab-3", ["lab-3:80", "LAB-3.local"]), ("lab-3.uni.example", ["lab-3.uni.example", "lab-3"]),
+])  # fmt: skip
+def test_it_has_the_names_of_its_machine_and_of_its_flags(
+    in_process, logdir, monkeypatch, name, names
+):
+    monkeypatch.setattr(socket, "gethostname", lambda: name)
+    flags = ["--name", "https://Tunnel.example:8443/digits/?a", "--name=10.0.0.2"]
+    result = in_process("--logdir", logdir, "--port", "0", *flags)
+    for host in [*names, "tunnel.example", "10.0.0.2:99"]:
+        assert status_for(result, host) == 200
+    assert status_for(result, "10.0.0.1") == status_for(result, "lab-4") == 403
+
+
+def test_other_machines_can_ask_if_it_is_told_so(in_process, logdir, monkeypatch):
+    if address := draw.own_address():  # it is an address of this machine
+        socket.create_server((address, 0)).close()
+    for address in "192.168.0.7", None:
+        monkeypatch.setattr(draw, "own_address", lambda address=address: address)
+        result = in_process("--logdir", logdir, "--host", "0.0.0.0", "--port", "0")
+        assert " http://localhost:" in result.said[2]
+        assert "this machine's IP address" in result.said[-1]
+        assert ("probably http://192.168.0.7:" in result.said[-1]) == (address is not None)
     [(app, _)] = in_process("--logdir", logdir, "--port", "0", "--allow_saving").served
     (client := app.test_client()).environ_base["REMOTE_ADDR"] = "10.0.0.1"
     assert client.get("/api/own-digits").json["refusal"] is None
@@ -112,6 +131,7 @@ def test_damaged_runs_are_left_out_at_the_start(in_process, logdir):
     (["--port", "x"], "--port"), (["--prot", "1"], "--prot"), (["--port", "65536"], "65536"),
     (["--host", "no.such.host.example"], "no.such.host.example"),
     (["--host", "192.168..5"], "192.168..5"), (["--logdir", "runs[1]"], "runs[1]"),
+    (["--name", "*.example"], "*.example"), (["--name", "http://"], "http://"),
 ])  # fmt: skip
 def test_wrong_flags_are_refused_in_a_sentence(in_process, logdir, flags, words):
     result = in_process("--logdir", logdir, *flags)
@@ -154,10 +174,10 @@ def test_a_training_of_softmax_that_is_stopped_ends_the_program(
 
 
 def test_a_process_answers_and_ends_silently_on_ctrl_c(logdir, data_dir):
-    def request(path, body):
+    def request(path, body, headers=None, method="POST"):
         connection = http.client.HTTPConnection("127.0.0.1", process.port, timeout=30)
         with contextlib.closing(connection):
-            connection.request("POST", path, body)
+            connection.request(method, path, body, headers or {})
             response = connection.getresponse()
             return response.status, json.loads(response.read())
 
@@ -167,6 +187,9 @@ def test_a_process_answers_and_ends_silently_on_ctrl_c(logdir, data_dir):
         assert status == 200 and sum(answer["probabilities"]) == pytest.approx(1)
         assert request("/api/evaluate", iter([question.encode()]))[0] == 200  # in chunks
         assert request("/api/inside", b"x" * 5_000_000)[0] == 413
+        for headers in {}, {"X-Forwarded-For": "10.0.0.1"}:
+            _, answer = request("/api/own-digits", None, headers, "GET")
+            assert bool(answer["refusal"]) == bool(headers)
         for rubbish in b"\x16\x03\x01\x02\r\n\r\n", b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n":
             with socket.create_connection(("127.0.0.1", process.port)) as connection:
                 connection.sendall(rubbish)

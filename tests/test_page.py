@@ -17,6 +17,7 @@ from PIL import Image
 import mnist
 from helpers import forked, numpy_layers, saved_runs, variables, wait_for
 from helpers.draw_server import serving
+from helpers.forwarder import forwarding
 from support import saved
 from support.saved import GRAPH
 from support.tensorflow1 import tf
@@ -86,14 +87,14 @@ def page(chromium, server):
     return open_page(chromium, server.port)
 
 
-def open_page(browser, port, width=1280, height=900, languages="en", forget=True, **media):
+def open_page(browser, port, width=1280, height=900, languages="en", forget=True, path="", **media):
     size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
     features = [{"name": name.replace("_", "-"), "value": value} for name, value in media.items()]
     agent = {"userAgent": "Chromium", "acceptLanguage": languages}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
     browser.execute_cdp_cmd("Emulation.setUserAgentOverride", agent)
-    browser.get(f"http://127.0.0.1:{port}/")
+    browser.get(f"http://127.0.0.1:{port}/{path}")
     if forget:
         browser.execute_script("localStorage.clear(); sessionStorage.clear()")
         browser.refresh()
@@ -361,6 +362,38 @@ def test_the_page_says_that_the_server_has_gone_and_goes_on_later(chromium, logd
     assert set(verdicts(page).values()) == {""}
     with serving(logdir, data_dir, first.port):
         wait_for(lambda: text_of(page, "#alarm") == "" and verdicts(page)["centred", "left"] == "7")
+
+
+def test_the_page_behind_a_forwarder(chromium, server, logdir, data_dir):
+    """In a sub-path, with another Host; and what the page says if the forwarder answers itself."""
+    html = b"<!DOCTYPE html><title>Log in</title>"
+    with forwarding(server.port) as forwarder:
+        page = open_page(chromium, forwarder.server_port, path="digits/")
+        trace(page, SEVEN)
+        wait_for(lambda: text_of(page, "#alarm").endswith("draw.py with --name 127.0.0.1."))
+        with serving(logdir, data_dir, names=["127.0.0.1"]) as process:
+            forwarder.behind = process.port
+            page = open_page(chromium, forwarder.server_port, path="digits/")
+            trace(page, SEVEN)
+            wait_for(lambda: verdicts(page)["centred", "left"] == "7")
+            look_inside(page)
+            for status, kind, body, english, chinese in [
+                (403, "text/html", html, "(status 403)", "（状态码 403）"),
+                (403, "application/json", b'{"message": "no"}', "(status 403)", "（状态码 403）"),
+                (200, "text/html", html, "(status 200)", "（状态码 200）"),
+                (302, "text/html", html, "to log in", "需要登录"),
+            ]:
+                forwarder.instead = {"api/": (status, kind, body)}
+                for language, words in (1, chinese), (0, english):
+                    on(page, "click", "#languages label", language)
+                    wait_for(lambda words=words: words in text_of(page, "#alarm"))
+                forwarder.instead = {}
+                wait_for(lambda: text_of(page, "#alarm") == "")
+            for refused in "static/texts.js", "static/":  # what page.js imports; everything
+                forwarder.instead = {refused: (403, "text/html", html)}
+                chromium.get(f"http://127.0.0.1:{forwarder.server_port}/digits/")
+                alarm = page.find_element("id", "alarm")
+                wait_for(lambda alarm=alarm: "did not load" in alarm.text, seconds=6)
 
 
 def test_a_hidden_page_asks_nothing(page):

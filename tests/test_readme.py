@@ -1,4 +1,4 @@
-"""README, README.zh-CN.md and tests/README.md: alive, true to what they describe, and in step."""
+"""README, docs/ and tests/README.md: alive, true to what they describe, and in step in Chinese."""
 
 import ast
 import re
@@ -10,7 +10,9 @@ from helpers import PROJECT
 from tools import study
 
 README, CHINESE = PROJECT / "README.md", PROJECT / "README.zh-CN.md"
-PAGES = [README, CHINESE, PROJECT / "tests" / "README.md"]
+DOCS = PROJECT / "docs"
+PAIRS = [(README, CHINESE), (DOCS / "page.md", DOCS / "zh-CN" / "page.md")]  # in both languages
+PAGES = [*(page for pair in PAIRS for page in pair), PROJECT / "tests" / "README.md"]
 
 
 def prose(page):
@@ -125,9 +127,10 @@ def sentences():
     return table_with(CHINESE, "终端里的句子")
 
 
-def test_both_languages_have_the_same_parts():
-    assert [level for level, _ in headings(README)] == [level for level, _ in headings(CHINESE)]
-    assert code(README) == code(CHINESE)
+@pytest.mark.parametrize("english, chinese", PAIRS)
+def test_both_languages_have_the_same_parts(english, chinese):
+    assert [level for level, _ in headings(english)] == [level for level, _ in headings(chinese)]
+    assert code(english) == code(chinese)
 
 
 def test_both_languages_have_the_same_numbers():
@@ -136,8 +139,9 @@ def test_both_languages_have_the_same_numbers():
 
 
 @pytest.mark.parametrize("pattern", [NUMBER, CODE_SPAN], ids=["numbers", "code"])
-def test_chinese_section_has_what_the_english_one_has(pattern):
-    for english, chinese in zip(sections(README), sections(CHINESE), strict=True):
+@pytest.mark.parametrize("pages", PAIRS)
+def test_chinese_section_has_what_the_english_one_has(pattern, pages):
+    for english, chinese in zip(*map(sections, pages), strict=True):
         missing = set(re.findall(pattern, english)) - set(re.findall(pattern, chinese))
         assert not [found for found in missing if not any(word in found for word in TRANSLATED)]
 
@@ -153,4 +157,4 @@ def test_sentences_that_are_explained_are_the_programs():
 
 def test_every_picture_is_shown():
     shown = {(page.parent / link).resolve() for page in PAGES for link in links(page)}
-    assert {path.resolve() for path in (PROJECT / "docs").iterdir()} <= shown
+    assert {path.resolve() for path in [*DOCS.glob("*.png"), *DOCS.glob("*.svg")]} <= shown

@@ -343,10 +343,16 @@ def test_what_is_not_kept(steady_logdir, weights, tmp_path, monkeypatch):
         assert kept.status_code == 200 if allowed else refused(kept, "other-machine")
         assert refused(deleted, "no-such-digit" if allowed else "other-machine")
         assert allowed == (client.get(path).json["refusal"] is None)
-    client = client_of(steady_logdir, own=tmp_path / "own")
+    client = client_of(steady_logdir, own=tmp_path / "own", allowed={"tunnel.example"})
+    for name, value in [  # of forwarders, all on this machine
+        ("X-Forwarded-For", "10.0.0.2"), ("Forwarded", "for=10.0.0.2"), ("Host", "tunnel.example"),
+        ("Origin", "https://tunnel.example"),
+    ]:  # fmt: skip
+        assert refused(client.post(path, json=question, headers={name: value}), "other-machine")
     for digit in [None, "7", -1, 10, 7.0, True, [7]]:
         assert refused(client.post(path, json=question | {"digit": digit}), "not-a-digit")
     assert refused(client.post(path, json={"digit": 7}), "not-a-drawing")
+    assert client.post(path, json=question, headers={"Origin": "http://localhost"}).json["name"]
     monkeypatch.setattr("page.tally.MOST", 1)
     assert refused(client.post(path, json=question), "too-many-digits")
 
@@ -424,6 +430,7 @@ def test_every_refusal_has_its_status_and_names_its_run():
         assert 400 <= refusal["status"] < 600
         assert (LEFT in described["error"]) == (code in about_runs)
         has_reason = code in ("needs-more", "unreadable-data", "not-kept", "unreadable-digits")
+        has_reason |= code in ("other-host", "other-site")
         assert ("a reason" in described["error"]) == has_reason
         assert re.search("[一-鿿]", described["chinese"])
     assert str(PAPER) in REFUSALS["not-a-drawing"]["en"]
@@ -443,34 +450,61 @@ def test_a_bug_is_answered_in_json(logdir, monkeypatch):
 # -------------------------------------------------------------------------------------- who may ask
 
 
-OWN_HOSTS = ["localhost", "LocalHost:1234", "localhost:"]
+OWN_HOSTS = ["localhost", "LocalHost:1234", "localhost:", "tunnel.example", "Tunnel.Example:99"]
 ADDRESSES = ["10.0.0.1", "192.168.0.7:8000", "[fe80::1]", "[fe80::1]:8000", "127.0.0.1"]
-OTHER_HOSTS = ["evil.example", "localhost.evil.example", "localhost:80:80", "", "[::1",
-               "10.0.0.1.evil.example", "[fe80::1].evil.example"]  # fmt: skip
-OTHER_ORIGINS = ["http://evil.example", "null", "http://localhost:1", "http://localhost", "",
-                 "http://localhost:8000.evil.example", "ftp://localhost:8000"]  # fmt: skip
+OTHER_HOSTS = ["evil.example", "localhost.evil.example:80", "10.0.0.1.evil.example", "xlocalhost"]
+NAMELESS = ["localhost:80:80", "", "[::1", "[fe80::1].evil.example", "$(x)", "a@localhost"]
+OWN_ORIGINS = [None, "http://localhost:8000", "https://localhost:8000", "HTTP://LOCALHOST:8000",
+               "https://tunnel.example", "http://tunnel.example:1"]  # fmt: skip
+OTHER_ORIGINS = ["http://evil.example", "http://localhost:1", "https://localhost",
+                 "http://tunnel.example.evil.example"]  # fmt: skip
+NAMELESS_ORIGINS = ["null", "", "http://localhost:8000.evil.example", "ftp://localhost:8000",
+                    "localhost:8000", "http://localhost:8000, http://evil.example"]  # fmt: skip
 
 
 @pytest.mark.parametrize("listens_at", ["127.0.0.1", "0.0.0.0"])
 def test_a_server_is_called_by_its_own_names_or_by_a_number(steady_logdir, weights, listens_at):
-    client = client_of(steady_logdir, names={"localhost", listens_at})
-    for host in [*OWN_HOSTS, *ADDRESSES, *OTHER_HOSTS]:
+    names = {"localhost", listens_at}
+    client = client_of(steady_logdir, names=names, allowed={"tunnel.example"})
+    for host in [*OWN_HOSTS, *ADDRESSES, *OTHER_HOSTS, *NAMELESS]:
         own = host in OWN_HOSTS or host.rpartition(":")[0] == listens_at or host == listens_at
         allowed = own or (listens_at == "0.0.0.0" and host in ADDRESSES)
-        for path in "/", "/api/runs", "/nothing":
+        code = "nameless" if host in NAMELESS else "other-host"
+        for path in "/api/runs", "/nothing", "/static/page.js":
             answer = client.get(path, environ_overrides={"HTTP_HOST": host})
             assert allowed == (answer.status_code != 403)
-            assert allowed or refused(answer, "other-host")
+            assert allowed or refused(answer, code)
+        page = client.get("/", environ_overrides={"HTTP_HOST": host})  # in words, not in JSON
+        assert allowed == (page.status_code == 200) == ("<html" in page.text)
+        if not allowed and code == "other-host":
+            name = re.sub(r":\d+$", "", host)
+            assert f"with --name {name}," in page.text and f"加上 --name {name}，" in page.text
 
 
-def test_pages_of_other_sites_are_refused(steady):
-    for own in ["http://localhost:8000", "https://localhost:8000", "HTTP://LOCALHOST:8000"]:
-        answer = steady.get("/api/runs", headers={"Host": "localhost:8000", "Origin": own})
-        assert answer.status_code == 200
-    for origin in OTHER_ORIGINS:
-        answer = steady.get("/api/runs", headers={"Host": "localhost:8000", "Origin": origin})
-        assert refused(answer, "other-site")
-        assert "Access-Control-Allow-Origin" not in answer.headers
+def test_pages_of_other_sites_are_refused(steady_logdir, weights):
+    """Whether they ask by a script, or by a form, which needs no permission."""
+    client = client_of(steady_logdir, allowed={"tunnel.example"})
+    question = json.dumps({"strokes": SEVEN, "runs": [None, None]})
+    for origin in [*OWN_ORIGINS, *OTHER_ORIGINS, *NAMELESS_ORIGINS]:
+        headers = {"Host": "localhost:8000"} | ({} if origin is None else {"Origin": origin})
+        form = {"data": question, "content_type": "text/plain", "headers": headers}
+        for answer in client.get("/api/runs", headers=headers), client.post("/api/drawing", **form):
+            assert "Access-Control-Allow-Origin" not in answer.headers
+            if origin in OWN_ORIGINS:
+                assert answer.status_code == 200
+            else:
+                code = "nameless" if origin in NAMELESS_ORIGINS else "other-site"
+                assert refused(answer, code), origin
+        for path in "/", "/static/page.js":  # a browser asks for modules with an Origin
+            assert client.get(path, headers=headers).status_code == 200
+    answer = client.get("/api/runs", headers={"Origin": "http://evil.example:8000"})
+    assert answer.json["error"].endswith("start draw.py with --name evil.example.")
+
+
+def test_pages_of_a_name_that_is_allowed_may_show_the_page_in_a_frame(steady_logdir, weights):
+    for names, sites in (set(), "'none'"), ({"a.b"}, "'self' http://a.b:* https://a.b:*"):
+        policy = client_of(steady_logdir, allowed=names).get("/").headers["Content-Security-Policy"]
+        assert policy.endswith(f"; frame-ancestors {sites}")
 
 
 @pytest.mark.parametrize("path, kind", [

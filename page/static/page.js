@@ -80,14 +80,22 @@ function remembered(key, value) {
 
 // ---------------------------------------------------------------- talking to the server
 
-class Trouble extends Error {} // with `code`, and `error` and `chinese` from the server
+// With the path that was asked, `code`, and `error` and `chinese` from the server.
+class Trouble extends Error {}
 
 async function ask(path, body, method = "POST") {
   const post = body && {method, body: JSON.stringify(body)};
-  const gone = () => Promise.reject(Object.assign(new Trouble(), {code: "server-gone"}));
-  const response = await fetch(path, {signal: AbortSignal.timeout(10_000), ...post}).catch(gone);
-  const content = await response.json().catch(gone);
-  if (!response.ok) throw Object.assign(new Trouble(), content);
+  const fail = (reason) => Promise.reject(Object.assign(new Trouble(), reason, {path}));
+  const gone = () => fail({code: "server-gone"});
+  const options = {signal: AbortSignal.timeout(10_000), redirect: "manual", ...post};
+  const response = await fetch(path, options).catch(gone);
+  const {ok, status, type} = response;
+  if (type === "opaqueredirect") return fail({code: "redirected"});
+  const notJson = (error) => (error instanceof SyntaxError ? null : gone());
+  const content = await response.json().catch(notJson);
+  if (!content || !(ok || content.chinese)) return fail({code: "answered-between", status});
+  if (!ok) return fail(content);
+  if (trouble?.path === path) alarm(null);
   return content;
 }
 

@@ -224,6 +224,14 @@ export const SENTENCES = {
     en: "The server does not answer. Start “python draw.py” again: your drawing stays, and the page continues by itself.",
     zh: "服务器没有回应。请重新运行 “python draw.py”：你的画还在，页面会自动继续。",
   },
+  redirected: {
+    en: "The server sends this page elsewhere, perhaps to log in: reload the page.",
+    zh: "服务器把请求转到了别的地址，可能需要登录：请刷新页面。",
+  },
+  "answered-between": {
+    en: "Something between this page and draw.py, such as a proxy, answers in its place (status {status}). Start “python draw.py” again if it has ended, and reload the page if you have to log in.",
+    zh: "在网页和 draw.py 之间，有别的程序（例如代理）代替它回答（状态码 {status}）。如果 draw.py 已经结束，请重新运行 “python draw.py”；如果需要登录，请刷新页面。",
+  },
 };
 
 export let language = "en"; // the value of <html lang>: "en" or "zh-CN"
@@ -245,9 +253,9 @@ export function text(key, values = {}) {
 }
 
 // The server sends its sentences in both languages.
-export function sentenceOf({code, error, chinese}) {
-  if (code in SENTENCES) return text(code);
-  return language === "en" ? error : chinese;
+export function sentenceOf(trouble) {
+  if (trouble.code in SENTENCES) return text(trouble.code, trouble);
+  return language === "en" ? trouble.error : trouble.chinese;
 }
 
 export function number(value, decimals = 0) {

@@ -20,9 +20,10 @@ def client_of(logdir, data_dir="nowhere", names=frozenset({"localhost"}), own="n
 
 
 @contextlib.contextmanager
-def serving(logdir, data_dir, port=0, own="/nowhere"):
+def serving(logdir, data_dir, port=0, own="/nowhere", names=()):
     """draw.py from when it has printed its address (`.port`); `.said()` is what it has printed."""
     flags = ["--logdir", logdir, "--data_dir", data_dir, "--port", port]
+    flags += [f"--name={name}" for name in names]
     with tempfile.NamedTemporaryFile() as output:
         changes = {("input_data", "MIRRORS"): [], ("support.own_digits", "FOLDER"): str(own)}
         process = forked.start(flags, output.name, changes, program="draw")
