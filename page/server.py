@@ -49,7 +49,7 @@ def make_app(
     mimetypes.add_type("text/javascript", ".js")
     mimetypes.add_type("text/css", ".css")
     app = flask.Flask(__name__)
-    app.config["MAX_CONTENT_LENGTH"] = 64 * 1024
+    app.config["MAX_CONTENT_LENGTH"] = 512 * 1024  # bytes: a scribble of three minutes
 
     @app.before_request
     def refuse_other_sites():

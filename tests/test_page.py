@@ -201,6 +201,18 @@ def trace(page, strokes, kind="mouse"):
     actions.perform()
 
 
+def event(page, kind, *points, **more):
+    """Send an event of a mouse, a pen or fingers, at points from 0 to 1."""
+    box = page.execute_script("return canvas.getBoundingClientRect()")
+    places = box["width"] * np.reshape(points, (-1, 2)) + [box["x"], box["y"]]
+    if kind.startswith("touch"):
+        fingers = [{"x": x, "y": y, "id": finger} for finger, (x, y) in enumerate(places.tolist())]
+        page.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
+    else:
+        at = {"x": places[0, 0], "y": places[0, 1], "button": "left", "clickCount": 1}
+        page.execute_cdp_cmd("Input.dispatchMouseEvent", {"type": kind, **at, **more})
+
+
 # ---------------------------------------------------------------------------- drawing and verdicts
 
 
@@ -239,16 +251,15 @@ def test_the_answer_and_look_inside_follow_the_pen(chromium, server, page):
     on(page, "click", "summary")
     wait_for(lambda: is_shown(page, "#inside-empty"))
     open_page(chromium, server.port, forget=False)  # "Look inside" stays open
-    start = selenium.ActionChains(page)
-    start.move_to_element_with_offset(all_of(page, "#canvas")[0], -60, -100).click_and_hold()
-    start.move_by_offset(110, 0).perform()
+    event(page, "mousePressed", (0.35, 0.25), buttons=1)
+    event(page, "mouseMoved", (0.65, 0.25), buttons=1)
     wait_for(lambda: verdicts(page)["centred", "left"] and all_of(page, "#logits tbody tr"))
     before, inside = shares(page, "centred", "left"), numbers(page, "#logits td:nth-child(3)")
-    selenium.ActionChains(page).move_by_offset(-60, 220).perform()
+    event(page, "mouseMoved", (0.5, 0.8), buttons=1)
     wait_for(lambda: verdicts(page)["centred", "left"] == "7")
     assert (shares(page, "centred", "left") != before).any()
     wait_for(lambda: (numbers(page, "#logits td:nth-child(3)") != inside).any())
-    selenium.ActionChains(page).release().perform()
+    event(page, "mouseReleased", (0.5, 0.8))
     on(page, "click", "#clear")
     wait_for(lambda: is_shown(page, "#inside-empty"))
 
@@ -284,9 +295,159 @@ def test_keyboard(page):
     both.key_up(key.ARROW_LEFT).key_up(key.ARROW_DOWN).send_keys(key.SPACE).perform()
     rows, columns = np.nonzero(ink(page, "#canvas", 840))
     assert np.ptp(rows) > 150 and np.ptp(columns) > 150  # two keys together draw diagonally
-    copies = selenium.ActionChains(page).key_down(key.CONTROL).send_keys("c").key_up(key.CONTROL)
-    copies.perform()
+    control(page, "c")
     assert ink(page, "#canvas", 840).any()  # Ctrl-C copies, and clears nothing
+
+
+def edges(page):
+    """The first and the last column with ink, then such rows, from 0 to 280 as on the paper."""
+    rows, columns = np.nonzero(ink(page, "#canvas", 840) > 127)
+    bounds = [columns.min(), columns.max() + 1, rows.min(), rows.max() + 1]
+    return np.array(bounds) / 3
+
+
+def control(page, letter):
+    control = selenium.Keys.CONTROL
+    selenium.ActionChains(page).key_down(control).send_keys(letter).key_up(control).perform()
+
+
+def dispatch(page, kind, point, **more):
+    """Dispatch an event that Chromium's protocol does not have, at a point from 0 to 1."""
+    script = """
+        const [kind, [x, y], more] = arguments;
+        const {left, top, width} = canvas.getBoundingClientRect();
+        const at = {clientX: left + x * width, clientY: top + y * width, pointerId: 1};
+        canvas.setPointerCapture = () => {};
+        canvas.dispatchEvent(new PointerEvent(kind, {...at, isPrimary: true, ...more}));"""
+    page.execute_script(script, kind, point, more)
+
+
+def erase(page, *point):
+    """Touch a point with the other end of a pen."""
+    dispatch(page, "pointerdown", point, pointerType="pen", button=5, buttons=32)
+    dispatch(page, "pointerup", point, pointerType="pen", button=5)
+
+
+def columns(page):
+    """Which tenths of the paper have ink, from left to right, as a text of digits."""
+    inked = ink(page, "#canvas", 840).reshape(840, 10, 84).any(axis=(0, 2))
+    return "".join(map(str, np.flatnonzero(inked)))
+
+
+def test_undo_takes_back_a_stroke_clear_the_edge_and_a_move(page):
+    drawings = [ink(page, "#canvas", 840)]
+    erase(page, 0.5, 0.5)  # it changes nothing
+    assert all_of(page, "#undo:disabled") and text_of(page, "#undo") != text_of(page, "#own-undo")
+
+    def changes():
+        yield trace(page, SEVEN)
+        yield trace(page, [[(0.4, 0.5), (0.7, 0.5), (1.1, 0.5), (0.8, 0.5)]])  # leaves, comes back
+        yield on(page, "click", "#clear")
+        yield try_edge(page)
+        yield on(page, "click", "#edge")  # back to the middle
+        yield [on(page, "click", "#move"), trace(page, [[(0.5, 0.5), (0.4, 0.4)]])]
+        yield press(page, "c")
+
+    for _ in changes():
+        drawings.append(ink(page, "#canvas", 840))
+        assert (drawings[-1] != drawings[-2]).any()
+    for drawing in drawings[-2::-1]:
+        control(page, "z") if drawing.any() else on(page, "click", "#undo")
+        assert (ink(page, "#canvas", 840) == drawing).all()
+    assert all_of(page, "#undo:disabled")
+
+
+def test_one_pointer_draws_while_it_is_down(page):
+    held, pen = {"buttons": 1}, {"buttons": 1, "pointerType": "pen"}
+    event(page, "mousePressed", (0.15, 0.2), **held)
+    event(page, "mouseMoved", (0.15, 0.4), **held)
+    dispatch(page, "pointermove", (0.45, 0.4), buttons=0)  # its button came up elsewhere
+    event(page, "mouseMoved", (0.75, 0.4), **held)
+    assert columns(page) == "1"
+    event(page, "mousePressed", (0.15, 0.2), **held)
+    on(page, "click", "#clear")
+    event(page, "mouseMoved", (0.75, 0.4), **held)
+    event(page, "mouseReleased", (0.75, 0.4))
+    assert columns(page) == ""
+
+    event(page, "touchStart", (0.15, 0.2))
+    event(page, "touchStart", (0.15, 0.2), (0.75, 0.2))
+    event(page, "touchMove", (0.15, 0.4), (0.75, 0.6))  # a second finger does not draw
+    event(page, "touchCancel")
+    assert columns(page) == "1"
+
+    event(page, "touchStart", (0.75, 0.8))  # the hand comes first, then the pen
+    event(page, "mousePressed", (0.45, 0.2), **pen)
+    event(page, "touchMove", (0.85, 0.8))
+    event(page, "mouseMoved", (0.45, 0.4), **pen)
+    event(page, "mouseReleased", (0.45, 0.4), pointerType="pen")
+    event(page, "touchEnd")
+    trace(page, [[(0.75, 0.8), (0.85, 0.8)]], "touch")  # the hand is still there
+    assert columns(page) == "14"
+
+    erase(page, 0.45, 0.3)  # between two points of a stroke
+    assert columns(page) == "1"
+    on(page, "click", "#undo")
+    assert columns(page) == "14"
+    wait_for(lambda: trace(page, [[(0.75, 0.8)]], "touch") or columns(page) == "147")
+
+
+def test_after_the_mouse_has_drawn_space_scrolls(page):
+    on(page, "focus", "#languages input")
+    press(page, selenium.Keys.TAB)
+    assert is_shown(page, "#pen")
+    for selector in "#canvas", "#clear":
+        on(page, "focus", selector)
+        trace(page, SEVEN)
+        before = ink(page, "#canvas", 840)
+        assert not is_shown(page, "#pen")
+        press(page, selenium.Keys.SPACE)
+        wait_for(lambda: page.execute_script("return scrollY") > 0)
+        assert (ink(page, "#canvas", 840) == before).all() and before.any()
+        page.execute_script("scrollTo({top: 0, behavior: 'instant'})")
+
+
+@pytest.mark.parametrize("digit", [SEVEN, [[(0.2, 0.1), (0.2, 0.6)]]])
+def test_a_drawing_is_moved_and_stays_whole(page, digit):
+    trace(page, digit)
+    left, right, top, bottom = drawn = edges(page)
+    on(page, "click", "#edge")
+    wait_for(lambda: is_shown(page, "[data-text=middle]") and all(verdicts(page).values()))
+    # The ink touches the border, or the digit's middle is 8 pixels from the paper's.
+    to_edge = min(280 - right, 220 - (left + right) / 2)
+    np.testing.assert_allclose(edges(page), drawn + [to_edge, to_edge, 0, 0], atol=1)
+    on(page, "click", "#edge")
+    width, height = right - left, bottom - top
+    middle = np.array([140 - width / 2, 140 + width / 2, 140 - height / 2, 140 + height / 2])
+    np.testing.assert_allclose(edges(page), middle, atol=1)
+
+    on(page, "click", "#move")
+    trace(page, [[(0.5, 0.5), (0.4, 0.55)]])
+    np.testing.assert_allclose(edges(page), middle + [-28, -28, 14, 14], atol=1)
+    trace(page, [[(0.5, 0.9), (0.5, 0.05)]])
+    np.testing.assert_allclose(edges(page), [*middle[:2] - 28, 0, height], atol=1)
+    on(page, "focus", "#canvas")
+    keys = selenium.ActionChains(page).key_down(selenium.Keys.SHIFT)
+    keys.send_keys(selenium.Keys.ARROW_UP, *[selenium.Keys.ARROW_RIGHT] * 3)
+    keys.key_up(selenium.Keys.SHIFT).perform()
+    np.testing.assert_allclose(edges(page), [*middle[:2] + 2, 0, height], atol=1)
+    reduced = ink(page, "#canvas", 840).reshape(28, 30, 28, 30).mean(axis=(1, 3))
+    wait_for(lambda: np.abs(reduced - 255 * picture(page, 0)).max() < 40)
+
+
+def test_a_drawing_outlives_a_reload(page):
+    trace(page, [[(0.3011, 0.25), (0.6977, 0.2533), (0.5, 0.8)]])
+    before = ink(page, "#canvas", 840)
+    strokes = json.loads(page.execute_script("return sessionStorage.drawing"))["strokes"]
+    tenths = 10 * np.array(strokes[0])
+    np.testing.assert_allclose(tenths, tenths.round(), atol=1e-9)
+    assert (tenths.round() % 10).any()
+    page.refresh()
+    wait_for(lambda: all(verdicts(page).values()))
+    assert (ink(page, "#canvas", 840) == before).all()
+    on(page, "click", "#clear")
+    page.refresh()
+    assert not ink(page, "#canvas", 840).any()
 
 
 # ---------------------------------------------------------------------------------------- the runs
@@ -502,7 +663,8 @@ def test_a_run_that_was_trained_on_moved_digits(chromium, copy, data_dir):
         )
         assert not is_shown(page, "#similar .moved")
         at_the_edge = numbers(page, ".match li span")[0]
-        on(page, "click", "#edge")
+        on(page, "click", "#clear")
+        try_edge(page)
         wait_for(lambda: "Compare with moved:" in text_of(page, "#edge-says"))
         choose_run(page, "left", "moved")
         choose_run(page, "right", plain)
@@ -513,8 +675,11 @@ def test_a_run_that_was_trained_on_moved_digits(chromium, copy, data_dir):
         assert "moved by up to 8 pixels" in text_of(page, "#similar .moved")
         assert "moved by up to 8 pixels" in text_of(page, ".run[data-side=left] p")
         wait_for(lambda: numbers(page, ".match li span")[0] > at_the_edge)
+        assert text_of(page, "#edge-says").startswith("The drawing is a 7.")
         trace(page, SEVEN)
         wait_for(lambda: not is_shown(page, "#edge-says"))
+        on(page, "click", "#edge")  # the page does not know what this drawing is
+        wait_for(lambda: text_of(page, "#edge-says").startswith("The network trained on"))
 
 
 def test_networks_of_other_layers_and_dead_ones(chromium, copy, data_dir, monkeypatch):
@@ -622,6 +787,7 @@ def test_a_press_keeps_the_centred_picture_and_undo_takes_it_back(chromium, copy
         on(page, "focus", "#canvas")
         press(page, "1")
         wait_to_read(page, "so far: 1")
+        assert all_of(page, "#undo:disabled")  # what was kept is taken back below, not here
         [name] = kept(own)
         assert name.startswith("1/") and not ink(page, "#canvas", 840).any()
         assert (np.asarray(Image.open(own / name)) == np.round(255 * centred)).all()
@@ -699,7 +865,8 @@ def test_the_chosen_language_is_remembered_and_leaves_no_word_of_the_other(chrom
                 .flatMap(part => [part.ariaLabel ?? "", part.title]);
             return [document.body.innerText, ...labels].join(" ")""")
         words = re.findall(r"[A-Za-z]{2,}", re.sub(r"lr=\S+|English|“python .*?”", "", said))
-        assert set(words) <= {"MNIST", "ReLU", "softmax", "logit", "Esc", "px", "own", "digits"}
+        known = {"MNIST", "ReLU", "softmax", "logit", "Esc", "Ctrl", "Shift", "px", "own", "digits"}
+        assert set(words) <= known
     on(page, "click", "#languages label", 0)
     wait_for(lambda: not re.search("[一-鿿]", all_of(page, "main")[0].text))
     on(page, "click", "summary")
@@ -743,6 +910,13 @@ def test_layout_contrast_and_motion(chromium, server, width, scheme):
         assert (lighter + 0.05) / (darker + 0.05) >= 4.5, pair
 
 
+def test_on_a_phone_held_sideways_the_whole_paper_fits(chromium, server):
+    for width, height in (844, 390), (667, 375):
+        paper = open_page(chromium, server.port, width, height).find_element("id", "canvas")
+        assert paper.rect["width"] == paper.rect["height"] <= height * 0.8 + 1
+        assert paper.value_of_css_property("user-select") == "none"  # also for a long press
+
+
 # What a screen reader would find without a name.
 NAMELESS = """
     const named = part => part.ariaLabel || part.labels?.[0]?.textContent
@@ -782,7 +956,7 @@ def test_words_stand_in_the_page_before_any_script_runs(chromium, server):
     try:
         chromium.get(address)
         said = chromium.find_element("css selector", "body").text
-        for words in "at the edge fool", "Draw a digit", "Clear", "As drawn", "Look inside", "需要":
+        for words in "at the edge fool", "one digit", "Clear", "As drawn", "Look inside", "需要":
             assert words in said
         wait_for(lambda: "does not run" in chromium.find_element("id", "alarm").text, seconds=5)
     finally:

@@ -400,8 +400,8 @@ def test_other_paths_and_methods(steady):
         assert refused(steady.post(path), "method-not-allowed")
 
 
-def test_up_to_64_kilobytes_are_read(steady):
-    body = json.dumps({"image": ZEROS}).ljust(64 * 1024)
+def test_up_to_512_kilobytes_are_read(steady):
+    body = json.dumps({"image": ZEROS}).ljust(512 * 1024)
     assert steady.post("/api/evaluate", data=body).status_code == 200
     assert refused(steady.post("/api/evaluate", data=body + " "), "request-entity-too-large")
 

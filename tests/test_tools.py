@@ -65,5 +65,5 @@ def test_the_page_has_the_figures_of_the_shifted_digits():
 
 
 def test_the_edge_that_is_measured_is_the_one_that_the_page_draws():
-    script = (PROJECT / "page/static/page.js").read_text(encoding="utf-8")
+    script = (PROJECT / "page/static/paper.js").read_text(encoding="utf-8")
     assert str(shifted_digits.EDGE).replace(" ", "") in re.sub(r"\s|,(?=\s*\])", "", script)

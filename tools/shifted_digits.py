@@ -26,7 +26,7 @@ from tools import MNIST, PROJECT
 
 RESULTS = Path(__file__).with_name("shifted_digits.json")
 SHIFTS = range(9)  # pixels; moved by 8, four of five digits lose ink over the border
-EDGE = [[158, 60], [258, 60], [208, 220]]  # what "Try the edge" draws: a 7
+EDGE = [[158, 60], [258, 60], [208, 220]]  # what "Try the edge" draws on an empty paper: a 7
 DRAWN = 300  # how often the 7 is drawn, each time a little differently
 COMPARED = 1000  # how many moved digits are compared with all training digits
 SHIFTED = "SHIFT = 8"  # the convolutional network that learned from moved digits

@@ -1,24 +1,15 @@
-// The page: the paper, the runs, the verdicts, and the questions to the server. The part under
-// "Look inside" is in inside.js; index.html and texts.js have the texts.
+// The page: the runs, the verdicts, and the questions to the server. The paper is in paper.js, the
+// part under "Look inside" in inside.js; index.html and texts.js have the texts.
 
-import {closeSum, DIGITS, element, MOVES, make, paint, placeOfMost, showInside} from "./inside.js";
+import {closeSum, DIGITS, element, make, paint, placeOfMost, showInside} from "./inside.js";
+import * as paper from "./paper.js";
 import {language, number, percent, sentenceOf, speakLanguage, text} from "./texts.js";
 
 const SIDES = ["left", "right"];
 const VIEWS = ["as-drawn", "centred"];
 const WEAK = 0.5; // a network with a lower test accuracy is shown with a warning
-const EDGE = [
-  [158, 60],
-  [258, 60],
-  [208, 220],
-]; // what "Try the edge" draws: a 7 at the right edge
-const canvas = element("canvas");
-const [PAPER, PEN] = [Number(canvas.dataset.paper), Number(canvas.dataset.pen)]; // as the server draws
 
-let strokes = []; // the drawing: lists of points [x, y] from 0 to PAPER
 let drawings = 0; // how often the drawing has changed
-const pens = new Map(); // pointer: the stroke that it draws, or null while it is outside the paper
-const keyboard = {x: PAPER / 2, y: PAPER / 2, stroke: null, held: new Set()};
 
 let runs = []; // the server's last list, the newest first
 let start = null; // the names of the two runs that the server proposes
@@ -227,7 +218,7 @@ const followRuns = latest(async () => {
   });
   showRuns();
   if (runStates() !== tallied) updateOwn();
-  if (strokes.length && question() !== answered) update();
+  if (paper.strokes.length && question() !== answered) update();
   else if (insideIsDue) updateInside();
 });
 
@@ -241,11 +232,11 @@ const update = latest(async () => {
   if (!start) return;
   const asked = question();
   const names = SIDES.map((_, side) => runOf(side)?.name ?? null);
-  const isAnswerable = strokes.length && names.some(Boolean);
+  const isAnswerable = paper.strokes.length && names.some(Boolean);
   let received = null;
   answered = null;
   try {
-    if (isAnswerable) received = await ask("api/drawing", {strokes, runs: names});
+    if (isAnswerable) received = await ask("api/drawing", {strokes: paper.strokes, runs: names});
     if (received || trouble?.code !== "server-gone") alarm(null);
     answered = asked;
   } catch (error) {
@@ -254,14 +245,14 @@ const update = latest(async () => {
     const isLost = ["damaged-run", "no-logits", "needs-more"].includes(error.code);
     if (isLost) element("notice").textContent = sentenceOf(error);
   }
-  answer = strokes.length ? received : null; // the paper may have been cleared meanwhile
+  answer = paper.strokes.length ? received : null; // the paper may have been cleared meanwhile
   showVerdicts();
   updateInside();
 });
 
 // Return what "Try the edge" says about runs that were trained on moved digits.
 function edgeText() {
-  if (!answer || strokes[0] !== EDGE || strokes.length > 1) return "";
+  if (!answer || !paper.isAtEdge()) return "";
   const asked = answer.runs.map((run) => runs.find(({name}) => name === run?.run));
   const moved = asked.findIndex((run) => run?.shift);
   const plain = asked.findIndex((run) => run?.shift === 0);
@@ -271,7 +262,8 @@ function edgeText() {
   const [learned, other] = [moved, plain].map((side) =>
     placeOfMost(answer["as-drawn"].answers[side]),
   );
-  return text("edge-compared", {shift: asked[moved].shift, learned, other});
+  const compared = text("edge-compared", {shift: asked[moved].shift, learned, other});
+  return paper.isSeven() ? text("edge-seven") + text("space") + compared : compared;
 }
 
 function showVerdicts() {
@@ -370,15 +362,15 @@ async function change(work) {
 
 function keep(digit) {
   if (!own || own.refusal) return;
-  if (!strokes.length) {
+  if (!paper.strokes.length) {
     element("own-says").textContent = text("own-empty"); // until something is drawn
     return;
   }
   change(async () => {
-    const drawing = strokes;
-    const {name} = await ask("api/own-digits", {digit, strokes: drawing});
-    pressed.push({name, strokes: drawing});
-    clear();
+    const {strokes} = paper;
+    const {name} = await ask("api/own-digits", {digit, strokes});
+    pressed.push({name, strokes});
+    paper.takeAway();
   });
 }
 
@@ -386,9 +378,7 @@ const undo = () =>
   change(async () => {
     const last = pressed.pop();
     await ask(`api/own-digits/${last.name}`, {}, "DELETE");
-    if (strokes.length) return; // the next drawing stays
-    strokes = last.strokes;
-    drawn();
+    if (!paper.strokes.length) paper.put(last.strokes); // the next drawing stays
   });
 
 // How many pictures of each digit the round of 30 has so far.
@@ -442,112 +432,13 @@ function showScore(score, side) {
   score.querySelector("p").textContent = notes.join(text("space"));
 }
 
-// ---------------------------------------------------------------- drawing, buttons and keys
-
-const within = (value) => Math.min(Math.max(value, 0), PAPER);
-
-function begin(x, y) {
-  const stroke = [[Math.round(x), Math.round(y)]];
-  strokes.push(stroke);
-  return stroke;
-}
-
-function extend(stroke, x, y) {
-  const point = [x, y].map((value) => Math.round(within(value)));
-  const [lastX, lastY] = stroke.at(-1);
-  if (Math.hypot(point[0] - lastX, point[1] - lastY) >= 2) stroke.push(point); // closer points would not be visible
-}
-
-function clear() {
-  strokes = [];
-  for (const pointer of pens.keys()) pens.set(pointer, null);
-  keyboard.stroke = null;
-  showPen();
-  drawn();
-}
-
-function drawn() {
-  if (element("own-says").textContent === text("own-empty")) showOwn();
-  const context = canvas.getContext("2d");
-  context.setTransform(canvas.width / PAPER, 0, 0, canvas.height / PAPER, 0, 0);
-  context.clearRect(0, 0, PAPER, PAPER);
-  const strokeStyle = getComputedStyle(canvas).color;
-  Object.assign(context, {strokeStyle, lineWidth: PEN, lineCap: "round", lineJoin: "round"});
-  for (const stroke of strokes) {
-    context.beginPath();
-    context.moveTo(stroke[0][0] - 0.01, stroke[0][1]); // a line without length would not be drawn
-    for (const point of stroke) context.lineTo(...point);
-    context.stroke();
-  }
-  canvas.parentElement.classList.toggle("drawn", strokes.length > 0);
-  drawings += 1;
-  update();
-}
-
-function placeOf(event) {
-  const {left, top, width} = canvas.getBoundingClientRect();
-  return [event.clientX - left, event.clientY - top].map((value) => (value * PAPER) / width);
-}
-
-canvas.addEventListener("pointerdown", (event) => {
-  if (event.button !== 0) return;
-  canvas.setPointerCapture(event.pointerId);
-  pens.set(event.pointerId, begin(...placeOf(event)));
-  drawn();
-});
-
-canvas.addEventListener("pointermove", (event) => {
-  if (!pens.has(event.pointerId)) return;
-  const parts = event.getCoalescedEvents?.() ?? [];
-  for (const [x, y] of (parts.length ? parts : [event]).map(placeOf)) {
-    const stroke = pens.get(event.pointerId);
-    const isOnPaper = x === within(x) && y === within(y);
-    if (stroke) extend(stroke, x, y);
-    pens.set(event.pointerId, isOnPaper ? (stroke ?? begin(x, y)) : null);
-  }
-  drawn();
-});
-
-for (const type of ["pointerup", "pointercancel"]) {
-  canvas.addEventListener(type, (event) => pens.delete(event.pointerId));
-}
-
-function showPen() {
-  const [left, top] = [keyboard.x, keyboard.y].map((value) => `${(100 * value) / PAPER}%`);
-  Object.assign(element("pen").style, {left, top});
-  element("pen").classList.toggle("down", keyboard.stroke !== null);
-}
-
-canvas.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.key === " ") {
-    keyboard.stroke = keyboard.stroke ? null : begin(keyboard.x, keyboard.y);
-  } else if (event.key in MOVES) {
-    keyboard.held.add(event.key);
-    for (const [right, down] of [...keyboard.held].map((key) => MOVES[key])) {
-      keyboard.x = within(keyboard.x + 5 * right);
-      keyboard.y = within(keyboard.y + 5 * down);
-    }
-    if (keyboard.stroke) extend(keyboard.stroke, keyboard.x, keyboard.y);
-  } else {
-    return;
-  }
-  event.preventDefault(); // arrows and space would scroll the page
-  showPen();
-  if (keyboard.stroke) drawn();
-});
-canvas.addEventListener("keyup", (event) => keyboard.held.delete(event.key));
-canvas.addEventListener("blur", () => {
-  keyboard.held.clear();
-  keyboard.stroke = null;
-  showPen();
-});
+// ---------------------------------------------------------------- buttons and keys
 
 document.addEventListener("keydown", (event) => {
   if (event.target.matches?.("select")) return; // there, letters choose an option
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === "Escape" && closeSum()) return;
-  if (["Escape", "Delete", "c", "C"].includes(event.key)) clear();
+  if (["Escape", "Delete", "c", "C"].includes(event.key)) paper.clear();
   if (/^\d$/.test(event.key)) keep(Number(event.key));
 });
 element("own-undo").addEventListener("click", undo);
@@ -556,19 +447,17 @@ element("own-round").addEventListener("click", () => {
   aim = isAsking || !own ? null : ROUND * (1 + Math.floor(Math.min(...own.counts) / ROUND));
   showOwn();
 });
-element("clear").addEventListener("click", clear);
-element("edge").addEventListener("click", () => {
-  clear();
-  strokes.push(EDGE);
-  drawn();
-});
 SIDES.forEach((name, side) => {
   const [select, best] = document.querySelectorAll(`.run[data-side=${name}] :is(select, button)`);
   select.addEventListener("change", () => choose(side, select.value));
   select.addEventListener("blur", showRuns); // while it had the focus, its list was not updated
   best.addEventListener("click", () => choose(side, best.value));
 });
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawn);
+paper.onChange(() => {
+  if (element("own-says").textContent === text("own-empty")) showOwn();
+  drawings += 1;
+  update();
+});
 
 // ---------------------------------------------------------------- the reader's language, and the start
 
