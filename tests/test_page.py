@@ -1,11 +1,13 @@
 """The page of draw.py in a real browser: what one draws, what is answered, and what is inside."""
 
 import functools
+import io
 import json
 import os
 import re
 import shutil
 import signal
+import subprocess
 import time
 import urllib.request
 from pathlib import Path
@@ -78,6 +80,16 @@ def layers(logdir, picture):
     return [answer[0] for answer in numpy_layers(weights(logdir, "convolutional"), picture)]
 
 
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory):
+    """The script axe-core, which looks for what keeps people from using a page."""
+    folder, npm = tmp_path_factory.mktemp("axe"), shutil.which("npm")
+    flags = ["install", "--silent", "--fetch-retries=0", "--prefix", folder, "axe-core@4"]
+    if not npm or subprocess.run([npm, *flags]).returncode:
+        pytest.skip("needs axe-core: npm and an internet connection")
+    return (folder / "node_modules/axe-core/axe.min.js").read_text(encoding="utf-8")
+
+
 # ------------------------------------------------------------------------------------ the browser
 
 
@@ -89,10 +101,11 @@ def page(chromium, server):
 
 def open_page(browser, port, width=1280, height=900, languages="en", forget=True, path="", **media):
     size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
-    features = [{"name": name.replace("_", "-"), "value": value} for name, value in media.items()]
     agent = {"userAgent": "Chromium", "acceptLanguage": languages}
+    touch = {"enabled": width < 600}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", touch)
+    emulate(browser, **media)
     browser.execute_cdp_cmd("Emulation.setUserAgentOverride", agent)
     browser.get(f"http://127.0.0.1:{port}/{path}")
     if forget:
@@ -101,6 +114,12 @@ def open_page(browser, port, width=1280, height=900, languages="en", forget=True
     shown = [*[f".run[data-side={side}] p" for side in SIDES], "#own-says"]
     wait_for(lambda: all(text_of(browser, selector) for selector in shown))
     return browser
+
+
+def emulate(browser, **media):
+    """Set what the page's media queries find."""
+    features = [{"name": name.replace("_", "-"), "value": value} for name, value in media.items()]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
 
 def all_of(page, selector):
@@ -181,7 +200,8 @@ def picture(page, view):
 def numbers(page, selector):
     script = "return [...document.querySelectorAll(arguments[0])].map(part => part.textContent)"
     texts = page.execute_script(script, selector)
-    return np.array([float(text.replace("−", "-").replace(",", "").strip("%")) for text in texts])
+    plain = [text.replace("−", "-").replace(",", "").strip("<>%") for text in texts]
+    return np.array([float(text) for text in plain])
 
 
 def trace(page, strokes, kind="mouse"):
@@ -466,6 +486,12 @@ def test_two_runs_side_by_side_a_weak_a_deleted_and_a_damaged_one(chromium, copy
         choose_run(page, "right", "weak")
         wait_for(lambda: "11%" in text_of(page, "[data-side=right] .weak"))
         wait_for(lambda: verdicts(page)["centred", "right"] == verdicts(page)["centred", "left"])
+        titles = [text_of(page, f".card[data-side={side}] h3") for side in SIDES]
+        assert [title.replace("\u200b", "") for title in titles] == [
+            f"Yours: {best}",
+            "Compared: weak",
+        ]
+        assert f"{best} (learning rate" not in text_of(page, "[data-side=left] select")
 
         on(page, "focus", "[data-side=left] select")
         plant(copy, "newer", accuracy=0.87)
@@ -514,6 +540,16 @@ def test_the_page_follows_a_run_in_training(chromium, copy, data_dir):
 def test_the_page_says_that_the_server_has_gone_and_goes_on_later(chromium, logdir, data_dir):
     with serving(logdir, data_dir) as first:
         page = open_page(chromium, first.port)
+        trace(page, SEVEN)
+        wait_for(lambda: verdicts(page)["centred", "left"] == "7")
+        digit = all_of(page, ".digit")[0]
+        colour = digit.value_of_css_property("color")
+        os.kill(first.pid, signal.SIGSTOP)  # the old verdicts are not those of the new line
+        trace(page, [[(0.2, 0.9), (0.8, 0.9)]])
+        wait_for(lambda: digit.value_of_css_property("color") != colour)
+        os.kill(first.pid, signal.SIGCONT)
+        wait_for(lambda: digit.value_of_css_property("color") == colour)
+        on(page, "click", "#clear")
         os.kill(first.pid, signal.SIGINT)
         first.join()
     wait_for(lambda: "does not answer" in text_of(page, "#alarm"))
@@ -555,6 +591,33 @@ def test_the_page_behind_a_forwarder(chromium, server, logdir, data_dir):
                 chromium.get(f"http://127.0.0.1:{forwarder.server_port}/digits/")
                 alarm = page.find_element("id", "alarm")
                 wait_for(lambda alarm=alarm: "did not load" in alarm.text, seconds=6)
+
+
+def test_a_drawing_that_looks_like_no_digit(page):
+    page.execute_script("""
+        const {fetch} = window;
+        window.fetch = async (path, ...rest) => {
+            const response = await fetch(path, ...rest);
+            if (!path.includes("api/drawing") || !response.ok) return response;
+            const answer = await response.json();
+            answer["as-drawn"].unlike = [true, null];
+            answer.centred.unlike = [false, null];
+            return new Response(JSON.stringify(answer));
+        };""")
+    try_edge(page)
+    assert [part.is_displayed() for part in all_of(page, ".unlike")] == [True, False, False, False]
+    pale, *others = [part.value_of_css_property("color") for part in all_of(page, ".digit")]
+    assert pale not in others and len(set(others)) == 1
+    wait_for(lambda: "looks like no digit" in text_of(page, "#spoken"))
+    assert len(re.findall("no digit", text_of(page, "#spoken"))) == 1
+
+
+def test_a_share_is_not_rounded_to_all_or_nothing(page):
+    shown = page.execute_async_script("""
+        import('/static/texts.js').then(({percent, certainty}) => arguments[0]([
+            percent(0.996), percent(1), percent(0.004), percent(0), percent(0.99996, 2),
+            certainty(1), certainty(0, 1), certainty(0.5)]))""")
+    assert shown == [">99%", "100%", "<1%", "0%", ">99.99%", ">99%", "<0.1%", "50%"]
 
 
 def test_a_hidden_page_asks_nothing(page):
@@ -642,6 +705,14 @@ def test_what_is_said_of_mnist_is_not_said_of_other_data(chromium, copy, data_di
         choose_run(page, "left", best.name)
         wait_for(lambda: is_shown(page, ".shift") == (best.data == "MNIST"))
         wait_for(lambda: is_shown(page, "#similar .middle"))
+        assert not is_shown(page, ".placed")
+        on(page, "click", "#clear")
+        trace(page, SEVEN)  # it lies where the training digits lie
+        wait_for(lambda: is_shown(page, ".placed") == (best.data == "MNIST"))
+        wait_for(lambda: not is_shown(page, ".middle") and not is_shown(page, "#neurons .middle"))
+        on(page, "click", "#clear")
+        try_edge(page)
+        wait_for(lambda: is_shown(page, "#similar .middle"))
         choose_run(page, "left", "mine")
         wait_for(lambda: not is_shown(page, ".shift") and not is_shown(page, "#similar .middle"))
         options = text_of(page, "[data-side=left] select")
@@ -672,7 +743,7 @@ def test_a_run_that_was_trained_on_moved_digits(chromium, copy, data_dir):
         answers = [verdicts(page)["as-drawn", side] for side in SIDES]
         assert re.findall(r"answers (\d)\.", text_of(page, "#edge-says")) == answers
         wait_for(lambda: not is_shown(page, ".middle") and not is_shown(page, ".shift"))
-        assert "moved by up to 8 pixels" in text_of(page, "#similar .moved")
+        wait_for(lambda: "moved by up to 8 pixels" in text_of(page, "#similar .moved"))
         assert "moved by up to 8 pixels" in text_of(page, ".run[data-side=left] p")
         wait_for(lambda: numbers(page, ".match li span")[0] > at_the_edge)
         assert text_of(page, "#edge-says").startswith("The drawing is a 7.")
@@ -874,19 +945,37 @@ def test_the_chosen_language_is_remembered_and_leaves_no_word_of_the_other(chrom
     wait_for(lambda: all_of(page, "main")[0].get_attribute("innerText") == english)
 
 
-@pytest.mark.parametrize(
-    "width, scheme", [(360, "light"), (390, "dark"), (768, "light"), (1280, "dark")]
-)
-def test_layout_contrast_and_motion(chromium, server, width, scheme):
+WINDOWS = [
+    (320, 800, "en", "light"),
+    (360, 640, "zh-CN", "dark"),
+    (390, 664, "en", "dark"),
+    (390, 664, "zh-CN", "light"),
+    (640, 400, "en", "light"),  # 1280 x 800, enlarged to 200%
+    (844, 390, "zh-CN", "light"),  # a phone on its side
+    (768, 1024, "en", "light"),
+    (1280, 900, "en", "dark"),
+]
+
+
+@pytest.mark.parametrize("width, height, languages, scheme", WINDOWS)
+def test_layout_contrast_and_motion(chromium, server, width, height, languages, scheme):
     media = {"prefers_color_scheme": scheme}
     media["prefers_reduced_motion"] = "reduce" if scheme == "dark" else "no-preference"
-    page = open_page(chromium, server.port, width, 800, **media)
+    page = open_page(chromium, server.port, width, height, languages, **media)
     canvas = page.find_element("id", "canvas").rect
-    assert canvas["width"] == canvas["height"] >= 240
+    assert canvas["width"] == canvas["height"] >= 220
     assert 0 <= canvas["x"] <= width - canvas["width"]
     left, right = (all_of(page, f"[data-view=centred][data-side={side}]")[0].rect for side in SIDES)
     assert left["y"] == right["y"] and left["x"] + left["width"] < right["x"]
+    for part in all_of(page, "select, #languages label") if width < 600 else []:
+        assert part.rect["height"] >= 40  # for a finger
+    for line in page.execute_script(LINES):
+        assert contrast(*line) >= 3
     try_edge(page)
+    # While one draws, the paper and all answers are on the screen, and the paper stays in place.
+    assert page.find_element("id", "canvas").rect == canvas
+    for part in all_of(page, "#canvas, .card .digit, .card .sure, .card .bars"):
+        assert part.rect["y"] + part.rect["height"] <= height and part.text != "–"
     for side in 1, 0:
         look_inside(page, side=side)
         if side == 0:
@@ -894,8 +983,9 @@ def test_layout_contrast_and_motion(chromium, server, width, scheme):
         assert page.execute_script("return document.documentElement.scrollWidth") <= width
         assert page.execute_script(NAMELESS) == []
 
-    page.execute_script("document.querySelector('.run p').classList.add('learning')")
-    moves = page.execute_script("return document.getAnimations().length > 0")
+    moves = page.execute_script("""
+        document.querySelector(".run p").classList.add("learning");
+        return document.getAnimations().length > 0""")
     assert moves == (scheme == "light")
 
     ground, *pairs = page.execute_script("""
@@ -906,8 +996,53 @@ def test_layout_contrast_and_motion(chromium, server, width, scheme):
     assert (luminance(ground) > 0.5) == (scheme == "light")
     assert max(numbers(page, "[data-numbers=pixels] span")) == 1
     for pair in pairs:
-        darker, lighter = sorted(map(luminance, pair))
-        assert (lighter + 0.05) / (darker + 0.05) >= 4.5, pair
+        assert contrast(*pair) >= 4.5, pair
+
+    if width == 1280:  # beside the layers, the paper and the verdicts stay
+        page.execute_script("document.querySelector('#logits').scrollIntoView()")
+        short, bottom = page.execute_script("""
+            const part = document.querySelector("#in-short");
+            return [part.textContent, part.getBoundingClientRect().bottom]""")
+        assert verdicts(page)["centred", "right"] in short and 0 < bottom < height
+
+    # When colours are forced, all bars keep theirs.
+    emulate(page, forced_colors="active", **media)
+    for bar in ".bars .wins", ".wins .bar i", ".scale i":
+        shown = Image.open(io.BytesIO(all_of(page, bar)[0].screenshot_as_png)).convert("RGB")
+        assert np.ptp(np.array(shown, int), axis=2).max() > 30, bar
+
+
+@pytest.mark.parametrize(
+    "width, height, languages, scheme", [*WINDOWS[:2], *WINDOWS[-1:], (1280, 900, "en", "light")]
+)
+@pytest.mark.parametrize("forced", ["none", "active"])
+def test_axe_finds_nothing(chromium, server, axe, width, height, languages, scheme, forced):
+    media = {"prefers_color_scheme": scheme, "forced_colors": forced}
+    page = open_page(chromium, server.port, width, height, languages, **media)
+    page.execute_script(axe)
+    assert page.execute_async_script(AXE) == []  # an empty paper
+    for prepare in (
+        lambda: try_edge(page),
+        lambda: look_inside(page),
+        lambda: on(page, "click", ".kernel", 3),
+        lambda: look_inside(page, side=1),
+    ):
+        prepare()
+        assert page.execute_async_script(AXE) == []
+
+
+AXE = """
+    axe.run().then(({violations}) => arguments[0](violations.map(({id, nodes}) =>
+        [id, ...nodes.map(({html, failureSummary}) => html + failureSummary)])))"""
+
+# The colours of the lines around what one can use, and of what is beside them.
+LINES = """
+    const lines = [["select", "borderColor"], ["#clear", "borderColor"], [".frame", "borderColor"],
+        ["#languages span", "borderColor"], [".digit", "color"]];
+    const grounds = [document.body, document.querySelector(".card")].map(
+        part => getComputedStyle(part).backgroundColor);
+    return lines.flatMap(([part, name]) => grounds.map(
+        ground => [getComputedStyle(document.querySelector(part))[name], ground]))"""
 
 
 def test_on_a_phone_held_sideways_the_whole_paper_fits(chromium, server):
@@ -925,6 +1060,12 @@ NAMELESS = """
     const parts = "[role=img], canvas[role], fieldset, select, input, .kernel";
     return [...document.querySelectorAll(parts)]
         .filter(part => part.checkVisibility() && !named(part)).map(part => part.outerHTML)"""
+
+
+def contrast(*colours):
+    """The contrast of two colours, as WCAG defines it."""
+    darker, lighter = sorted(map(luminance, colours))
+    return (lighter + 0.05) / (darker + 0.05)
 
 
 def luminance(colour):

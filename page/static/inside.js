@@ -1,7 +1,7 @@
 // The part under "Look inside": the most similar training digits, then every layer of the
 // network. page.js asks the server and passes the answers to showInside().
 
-import {number, percent, sentenceOf, text} from "./texts.js";
+import {certainty, number, percent, sentenceOf, text} from "./texts.js";
 
 export const element = (id) => document.getElementById(id);
 export const placeOfMost = (numbers) => numbers.indexOf(Math.max(...numbers));
@@ -52,6 +52,9 @@ function showValues(box, values, decimals = 3) {
 
 // ---------------------------------------------------------------- the most similar training digits
 
+// A test digit that is moved by 2 pixels is less alike than centred by about this much.
+const DISPLACED = 0.08;
+
 // In files that are not MNIST's, the digits may be anywhere, and SHIFT moves them.
 const liesInTheMiddle = ({data, shift}) =>
   !shift && ["MNIST", "generated digits, not MNIST"].includes(data);
@@ -66,6 +69,12 @@ function showSimilar({answers, run}) {
   const best = answers.map(({similar}) => similar[0]?.likeness ?? 0);
   const [usual, drawn, centred] = [answers[0].usual ?? 0, ...best].map((share) => percent(share));
   const isCompared = best.every(Boolean);
+  const isDisplaced = best[1] - best[0] >= DISPLACED;
+  for (const words of document.querySelectorAll(".middle")) {
+    words.hidden = !(isCompared && isDisplaced && liesInTheMiddle(run));
+  }
+  const isPlaced = isCompared && !isDisplaced && liesInTheMiddle(run);
+  section.querySelector(".placed").hidden = !(isPlaced && run.data === "MNIST");
   const words = isCompared && answers[0].usual ? {usual, drawn, centred} : null;
   section.querySelector(".usual").textContent = words ? text("similar-usual", words) : "";
   section.querySelector(".moved").textContent = run.shift ? text("similar-moved", run) : "";
@@ -327,7 +336,7 @@ function showLogits({answers, view}) {
   const rows = logits.map((logit, digit) => {
     const bar = make("i", {className: logit < 0 ? "minus" : "plus"});
     bar.style.setProperty("--length", `${(50 * Math.abs(logit)) / largest(logits)}%`);
-    const words = [number(logit, 2), percent(powers[digit] / sum(powers), 1)];
+    const words = [number(logit, 2), certainty(powers[digit] / sum(powers), 1)];
     const cells = [
       make("td", {className: "bar"}, bar),
       ...words.map((word) => make("td", {}, word)),
@@ -347,7 +356,7 @@ export function showInside(inside = shown) {
   element("inside-empty").hidden = Boolean(inside);
   element("layers").hidden = !inside;
   if (!inside) return;
-  const {answers, view, weights, run} = inside;
+  const {answers, view, weights} = inside;
   // A reader's own network may lack some of these layers.
   const hasConv = Boolean(answers[view].conv && weights.kernels);
   const hasNeurons = Boolean(answers[view].hidden);
@@ -355,12 +364,11 @@ export function showInside(inside = shown) {
   element("conv").hidden = !hasConv;
   element("neurons").hidden = !hasNeurons;
   element("votes").hidden = !hasVotes;
-  for (const words of document.querySelectorAll(".middle")) words.hidden = !liesInTheMiddle(run);
-  if (!hasConv) document.querySelector("#neurons .middle").hidden = true; // it speaks of maps
   const lacksLayers = !hasVotes && !(hasConv && hasNeurons);
   const warning = lacksLayers ? "other-layers" : isDead(inside) && "dead";
   element("dead").textContent = warning ? text(warning) : "";
   showSimilar(inside);
+  if (!hasConv) document.querySelector("#neurons .middle").hidden = true; // it speaks of maps
   if (hasConv) showKernels(inside);
   if (hasNeurons) showNeurons(inside);
   if (hasVotes) showVotes(inside);

@@ -3,7 +3,7 @@
 
 import {closeSum, DIGITS, element, make, paint, placeOfMost, showInside} from "./inside.js";
 import * as paper from "./paper.js";
-import {language, number, percent, sentenceOf, speakLanguage, text} from "./texts.js";
+import {certainty, language, number, percent, sentenceOf, speakLanguage, text} from "./texts.js";
 
 const SIDES = ["left", "right"];
 const VIEWS = ["as-drawn", "centred"];
@@ -22,6 +22,7 @@ let insideIsDue = false; // the inside could not be shown completely: ask again
 let weights = {}; // the last that the server sent, and the key of their network
 let trouble = null; // the last error, or null
 let speaking; // the timer of speak()
+let resting; // the timer of updateInside()
 
 const COMMAND = "python mnist.py --learning_rate=0.001 --own_digits=10";
 const ROUND = 3; // "Draw 30 digits" asks for each of the ten so often
@@ -38,7 +39,7 @@ const cards = VIEWS.flatMap((view) =>
     Object.assign(card.dataset, {view, side: name});
     card.querySelector(".bars").append(...DIGITS.map((digit) => make("i", {textContent: digit})));
     element(view).append(card);
-    return {view, side, part: (selector) => card.querySelector(selector)};
+    return {view, side, card, part: (selector) => card.querySelector(selector)};
   }),
 );
 
@@ -137,14 +138,32 @@ function dataName(data) {
   return data === "MNIST" ? data : text("data-generated");
 }
 
+// Return the text of a run in a list. A name that mnist.py gave says all but the data.
 function optionText({name, learning_rate: rate, epochs, step, accuracy, data, ...run}) {
-  const facts = [text("run-steps", {steps: number(epochs ?? step)})];
-  if (run.shift) facts.push(text("run-shift", run));
-  if (run.own_digits) facts.push(text("run-own", {count: run.own_digits}));
-  if (rate !== null) facts.unshift(text("run-rate", {rate}));
-  if (data !== null) facts.push(dataName(data));
-  const option = text("run-option", {run: name, facts: facts.join(text("comma"))});
+  const facts = [];
+  if (!name.startsWith(`lr=${rate},`)) {
+    if (rate !== null) facts.push(text("run-rate", {rate}));
+    facts.push(text("run-steps", {steps: number(epochs ?? step)}));
+    if (run.shift) facts.push(text("run-shift", run));
+    if (run.own_digits) facts.push(text("run-own", {count: run.own_digits}));
+  }
+  if (![null, "MNIST"].includes(data)) facts.push(dataName(data));
+  const known = {run: name, facts: facts.join(text("comma"))};
+  const option = facts.length ? text("run-option", known) : name;
   return accuracy === null ? option : `${percent(accuracy, 2)} · ${option}`;
+}
+
+// Return the name of each network on its cards: of two of one kind, the names of their runs.
+function titles() {
+  const shown = SIDES.map((_, side) => start && runOf(side));
+  const areAlike = shown[0] && shown[0].network === shown[1]?.network;
+  return shown.map((run, side) => {
+    const kind = [run ? text(run.network) : "–"];
+    if (run?.shift) kind.push(text("run-shift", run));
+    const name = run?.name.replaceAll(",", ",\u200b"); // a line may end after a comma
+    const network = areAlike ? name : kind.join(text("comma"));
+    return text(`card-${SIDES[side]}`, {network});
+  });
 }
 
 function factsText(run) {
@@ -159,13 +178,12 @@ function factsText(run) {
 }
 
 function showRuns() {
+  const named = titles();
   SIDES.forEach((name, side) => {
     const box = document.querySelector(`.run[data-side=${name}]`);
     const [select, facts, best] = box.querySelectorAll("select, p, button");
     const run = start && runOf(side);
     const better = isWeak(run) && bestOf(run.network);
-    const kind = [run ? text(run.network) : "–", ...(run?.shift ? [text("run-shift", run)] : [])];
-    const title = text(`card-${name}`, {network: kind.join(text("comma"))});
     const weak = isWeak(run) ? text("weak", {accuracy: percent(run.accuracy)}) : "";
     fillSelect(select, side);
     facts.textContent = run ? factsText(run) : start ? text("no-run") : "";
@@ -173,10 +191,10 @@ function showRuns() {
     best.hidden = !better || isWeak(better);
     best.value = better?.name ?? "";
     best.textContent = better ? text("best", {accuracy: percent(better.accuracy, 2)}) : "";
-    element("which-network").querySelectorAll("span")[side].textContent = title;
-    scores[side].querySelector("h3").textContent = title;
+    element("which-network").querySelectorAll("span")[side].textContent = named[side];
+    scores[side].querySelector("h3").textContent = named[side];
     for (const {part} of cards.filter((card) => card.side === side)) {
-      part("h3").textContent = title;
+      part("h3").textContent = named[side];
       part(".weak").textContent = weak;
     }
   });
@@ -198,7 +216,7 @@ function fillSelect(select, side) {
 // Called once a second: runs appear, learn and are deleted, and the server may stop and restart.
 const followRuns = latest(async () => {
   if (document.hidden) return;
-  const isFirst = start === null; // then it is not known whether a run is still training
+  const isFirst = start === null;
   const listed = await ask("api/runs");
   ({runs, start} = listed);
   if (isFirst && listed.old) {
@@ -207,7 +225,8 @@ const followRuns = latest(async () => {
   if (trouble?.code === "server-gone") alarm(null);
   for (const {name, step} of runs) {
     if (progress.get(name)?.step !== step) {
-      progress.set(name, {step, since: isFirst ? 0 : Date.now()});
+      // Whether a run in the first list still trains is known when its next step is due.
+      progress.set(name, {step, since: Date.now() - (isFirst ? 45_000 : 0)});
     }
   }
   choice.forEach((chosen, side) => {
@@ -234,6 +253,7 @@ const update = latest(async () => {
   const names = SIDES.map((_, side) => runOf(side)?.name ?? null);
   const isAnswerable = paper.strokes.length && names.some(Boolean);
   let received = null;
+  const waiting = setTimeout(() => document.body.classList.add("late-answer"), 1000);
   answered = null;
   try {
     if (isAnswerable) received = await ask("api/drawing", {strokes: paper.strokes, runs: names});
@@ -245,9 +265,12 @@ const update = latest(async () => {
     const isLost = ["damaged-run", "no-logits", "needs-more"].includes(error.code);
     if (isLost) element("notice").textContent = sentenceOf(error);
   }
+  clearTimeout(waiting);
+  document.body.classList.remove("late-answer");
   answer = paper.strokes.length ? received : null; // the paper may have been cleared meanwhile
   showVerdicts();
-  updateInside();
+  clearTimeout(resting);
+  resting = setTimeout(updateInside, answer ? 100 : 0); // while the pen moves, verdicts come first
 });
 
 // Return what "Try the edge" says about runs that were trained on moved digits.
@@ -268,21 +291,24 @@ function edgeText() {
 
 function showVerdicts() {
   element("edge-says").textContent = edgeText();
-  for (const {view, side, part} of cards) {
+  for (const {view, side, card, part} of cards) {
     const shares = answer?.[view].answers[side];
     const best = shares ? placeOfMost(shares) : null;
+    const isUnlike = answer?.[view].unlike?.[side] === true; // it may be unknown
     const bars = [...part(".bars").children];
     bars.forEach((bar, digit) => {
       const share = shares?.[digit] ?? 0;
-      bar.title = text("colon", {what: digit, value: percent(share)});
+      bar.title = text("colon", {what: digit, value: certainty(share)});
       bar.style.setProperty("--probability", share);
       bar.classList.toggle("wins", digit === best);
     });
     const said = shares ? bars.map((bar) => bar.title).join(text("comma")) : text("nothing");
     part(".bars").setAttribute("aria-label", said);
     part(".digit").textContent = best ?? "";
-    part(".sure").textContent = shares ? percent(shares[best]) : "";
+    part(".sure").textContent = shares ? certainty(shares[best]) : "";
+    card.classList.toggle("pale", isUnlike);
   }
+  showInShort();
   for (const view of VIEWS) {
     paint(element(view).querySelector("canvas"), answer?.[view].picture ?? [], 255, "--ink");
   }
@@ -290,11 +316,29 @@ function showVerdicts() {
   speaking = setTimeout(speak, 700); // when the drawing has not changed for a while
 }
 
+// Repeat the verdicts below the paper, for those who have scrolled to the layers of the network.
+function showInShort() {
+  const rows = VIEWS.map((view) => {
+    const verdicts = cards
+      .filter((card) => card.view === view)
+      .map(({card, part}) => {
+        const [digit, sure] = [part(".digit").textContent || "–", part(".sure").textContent];
+        const verdict = make("span", {}, make("b", {}, digit), ` ${sure}`);
+        verdict.dataset.side = card.dataset.side;
+        verdict.classList.toggle("pale", card.classList.contains("pale"));
+        return verdict;
+      });
+    return make("p", {}, element(`${view}-name`).textContent, ...verdicts);
+  });
+  element("in-short").replaceChildren(...rows);
+}
+
 // Say the verdicts to screen readers.
 function speak() {
-  const sentences = cards.map(({view, part}) => {
+  const sentences = cards.flatMap(({view, card, part}) => {
     const [network, digit] = [part("h3").textContent, part(".digit").textContent];
-    return text("spoken", {view: element(`${view}-name`).textContent, network, digit});
+    const said = text("spoken", {view: element(`${view}-name`).textContent, network, digit});
+    return card.classList.contains("pale") ? [said, part(".unlike").textContent] : [said];
   });
   element("spoken").textContent = answer ? sentences.join(text("space")) : text("empty");
 }
@@ -326,6 +370,7 @@ const updateInside = latest(async () => {
 element("look").addEventListener("change", updateInside);
 element("look").addEventListener("toggle", ({target}) => {
   remembered("look-inside", target.open ? "open" : "closed");
+  element("in-short").hidden = !target.open;
   updateInside();
 });
 

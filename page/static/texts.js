@@ -39,7 +39,10 @@ export const CHINESE = {
     "把 MNIST 测试集的数字向右移 0、2、4、6、8 个像素：相似度依次为 90%、79%、66%、55%、45%；识别正确率依次为 98%、87%、45%、18%、11%。",
   "shift-what":
     "这条曲线是用一次默认训练（测试集正确率 98%）测得的，不是这里所选的训练：把 MNIST 测试集的数字向右移 0 到 8 个像素（px）。红线是你的画。",
-  "similar-middle": "训练集的数字都在正中，没有一个在边上：网络从来没有见过写在边上的数字。",
+  "similar-middle":
+    "训练集的数字都在正中，大小与纸上的框差不多：网络从来没有见过写在边上的数字，也没有见过小得多的数字。",
+  "similar-placed":
+    "你的数字的位置和大小与训练集的数字差不多。如果网络认错了，可能是写法不同：在 MNIST 中，1 几乎都只写一竖，7 中间很少加一横，9 很少带弯钩。",
   "which-view": "下面各层对应的图像",
   conv: "卷积层：卷积核找到了什么",
   "conv-why":
@@ -79,6 +82,7 @@ export const CHINESE = {
   "logits-why":
     "logit 越大，网络越倾向于这个数字。重要的只是它们之间的差：十个都可能是负数。softmax 把它们变成百分比，百分比最大的数字就是回答。",
   digit: "数字",
+  unlike: "这不像网络学过的任何数字。",
 };
 
 // The sentences that the scripts compose.
@@ -135,7 +139,7 @@ export const SENTENCES = {
   best: {en: "Use the best run ({accuracy})", zh: "换成最好的一次训练（{accuracy}）"},
 
   "card-left": {en: "Yours: {network}", zh: "你的：{network}"},
-  "card-right": {en: "{network}", zh: "{network}"},
+  "card-right": {en: "Compared: {network}", zh: "对比：{network}"},
   nothing: {en: "nothing drawn", zh: "还没有写"},
   empty: {en: "The paper is empty.", zh: "纸上是空的。"},
   spoken: {en: "{view}: {network} {digit}.", zh: "{view}：{network} {digit}。"},
@@ -268,4 +272,14 @@ export function number(value, decimals = 0) {
   return value.toLocaleString(language, format).replace("-", "−");
 }
 
-export const percent = (share, decimals = 0) => `${number(100 * share, decimals)}%`;
+// A share that is less than 100% or more than 0% is never rounded to that.
+export function percent(share, decimals = 0) {
+  const least = 10 ** -decimals;
+  if (share < 1 && 100 * share >= 100 - least / 2) return `>${number(100 - least, decimals)}%`;
+  if (share > 0 && 100 * share < least / 2) return `<${number(least, decimals)}%`;
+  return `${number(100 * share, decimals)}%`;
+}
+
+// Softmax is never sure, though a computer's numbers may round it to 0 or 1.
+export const certainty = (share, decimals) =>
+  percent(Math.min(Math.max(share, Number.EPSILON), 1 - Number.EPSILON), decimals);
