@@ -101,7 +101,8 @@ def make_app(
     def evaluate_drawing():
         strokes, names = read_drawing()
         views = {"as-drawn": as_drawn(strokes), "centred": centred(strokes)}
-        return answer_views(views, [None if name is None else runs.get(name) for name in names])
+        networks = [None if name is None else runs.get(name) for name in names]
+        return answer_views(views, networks, digits)
 
     @app.post("/api/inside")
     def look_inside():
@@ -207,15 +208,29 @@ def which(record: Record) -> dict:
 
 
 def answer_views(
-    pictures: dict[str, np.ndarray], networks: Sequence[TrainedNetwork | None]
+    pictures: dict[str, np.ndarray],
+    networks: Sequence[TrainedNetwork | None],
+    digits: TrainingDigits,
 ) -> dict:
-    """Return each view's picture, uint8 (28, 28), with every network's answer, and their runs."""
-    images = (np.stack([*pictures.values()]).reshape(-1, 784) / 255).astype(np.float32)
+    """Return each view's picture, uint8 (28, 28), with every network's answer, and their runs.
+
+    `unlike` says for each network whether the picture looks like no digit that it learned from.
+    """
+    views = np.stack([*pictures.values()]).reshape(-1, 784)
+    images = (views / 255).astype(np.float32)
     asked = [each.probabilities(images).tolist() if each else None for each in networks]
+    found: dict = {}  # networks that learned from the same digits share a search
+    unlike = []
+    for record in [each.record if each else Record("", "") for each in networks]:
+        learned = record.data, record.data_dir, record.shift, str(record.own_names)
+        if learned not in found:
+            found[learned] = digits.are_unlike(record, views)
+        unlike.append(found[learned])
     answer: dict = {"runs": [which(each.record) if each else None for each in networks]}
     for place, (view, picture) in enumerate(pictures.items()):
         answers = [each and each[place] for each in asked]
         answer[view] = {"picture": picture.ravel().tolist(), "answers": answers}
+        answer[view]["unlike"] = [each[place] for each in unlike]
     return answer
 
 

@@ -21,8 +21,9 @@ from page.networks import Refusal, TrainedRuns
 from page.pictures import PAPER, as_drawn, centred
 from page.server import REFUSALS, describe
 from support import own_digits
-from support.saved import GRAPH
+from support.saved import GRAPH, Record
 from support.tensorflow1 import tf
+from tools import no_digits
 
 SEVEN = [[[90, 70], [190, 70], [130, 220]], [[100, 140], [180, 140]]]
 ZEROS = [0] * 784
@@ -245,6 +246,62 @@ def test_what_is_usual_is_the_median_over_the_test_digits(steady, data, dice):
     assert answer["usual"] == pytest.approx(median, abs=0.025)
     moved = np.median([searched.most_like(picture, 1)[0].likeness for picture in sample])
     assert digits.USUAL_MOVED[data.train.name] == pytest.approx(moved, abs=0.025)
+
+
+def unlike_of(client, strokes, *names):
+    """What /api/drawing says of both views and each run, once it is known of the first."""
+    question = {"strokes": strokes, "runs": names}
+
+    def ask():
+        answer = post(client, "/api/drawing", question)
+        unlike = [answer[view]["unlike"] for view in ["as-drawn", "centred"]]
+        return unlike if unlike[1][0] is not None else None
+
+    return wait_for(ask)
+
+
+NO_DIGITS = {
+    "N": [[[90, 220], [90, 60], [190, 220], [190, 60]]],
+    "W": [[[60, 60], [100, 220], [140, 100], [180, 220], [220, 60]]],
+    "two": [[[40, 60], [110, 60], [70, 220]], [[170, 60], [240, 60], [200, 220]]],
+    "arrow": [[[40, 140], [240, 140]], [[190, 80], [240, 140], [190, 200]]],
+}
+
+
+def test_what_looks_like_no_digit(logdir, weights, data, data_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(own_digits, "FOLDER", tmp_path)
+    learned = own_digits.save(tmp_path, 3, centred(NO_DIGITS["W"]))
+    record = {"data": data.train.name, "data_dir": data_dir}
+    saved_runs.save(logdir / RIGHT, 100, weights[RIGHT], **record, shift=10)
+    saved_runs.save(logdir / WIDE, 100, weights[WIDE], **record, own_names=[learned])
+    client = client_of(logdir)
+    for name, strokes in NO_DIGITS.items():
+        assert unlike_of(client, strokes, LEFT, RIGHT) == [[True, True], [True, True]]
+        centred_too = unlike_of(client, strokes, WIDE, None)[1]
+        assert centred_too == [name != "W", None]  # it has learned this
+    for shape, drawn, centre in (SEVEN[:1], False, False), (NO_DIGITS["N"], None, True):
+        moved = [[[x + 80, y] for x, y in stroke] for stroke in shape]  # ink touches the border
+        assert unlike_of(client, moved, LEFT, RIGHT) == [[True, drawn], [centre, centre]]
+    for other in {"data": "the files", "data_dir": data_dir}, {"data": None}, {"data_dir": "/no"}:
+        saved_runs.save(logdir / RIGHT, 100, weights[RIGHT], **(record | other))
+        assert unlike_of(client, SEVEN, LEFT, RIGHT)[1] == [False, None]
+
+
+@pytest.mark.parametrize("shift", [0, 8])
+def test_few_test_digits_and_most_letters_and_pairs_look_like_no_digit(data, data_dir, dice, shift):
+    record = Record("", "", data=data.train.name, data_dir=data_dir, shift=shift)
+    searched = digits.TrainingDigits(data_dir)
+    no_digits.wait(searched, record)
+    images = np.stack(dice.sample(list(data.test.images.reshape(-1, 28, 28)), 1000))
+    moved = no_digits.move(np.random.default_rng(dice.randrange(9999)), images, shift)
+    shares = {"moved": no_digits.ask(searched, record, moved)}
+    for kind, pictures in no_digits.make_kinds(images).items():
+        shares[kind] = no_digits.ask(searched, record, pictures)
+        if re.match("(capitals|small letters) that are no digits|two digits", kind):
+            assert shares[kind] >= 0.5, kind
+    assert max(shares["test digits"], shares["moved"]) < 0.038  # 2%, and four standard deviations
+    to_the_right = shares["test digits, 4 to the right"]
+    assert to_the_right < 0.04 if shift else to_the_right > 0.99
 
 
 def test_digits_that_are_not_there_are_never_downloaded(logdir, weights, tmp_path, monkeypatch):

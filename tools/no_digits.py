@@ -1,0 +1,136 @@
+"""Measure which pictures the page says look like no digit that a network learned from.
+
+    python -m tools.no_digits
+
+It asks for test digits, for letters and other shapes, drawn as on the page with the lines in
+no_digits.txt, each time a little differently, and for two test digits on one paper. The answers
+depend on the training digits and SHIFT alone, so no network is needed.
+"""
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+import input_data
+from page import pictures
+from page.digits import TrainingDigits
+from page.networks import Refusal
+from support import generated_digits, settings, terminal
+from support.centre import centre
+from support.saved import Record
+from tools import MNIST
+
+FORMS = Path(__file__).with_suffix(".txt")
+DRAWN = 20  # how often each form is drawn
+PAIRS = 300  # of each kind
+SHIFTS = [0, 1, 4, 8]
+
+
+def read_forms():
+    """Read no_digits.txt: {(name, a digit like which it is written or ""): points, segments}."""
+    forms = {}
+    for line in FORMS.read_text(encoding="utf-8").splitlines():
+        content = line.partition("#")[0].strip()
+        if content:
+            name, strokes = content.split(maxsplit=1)
+            name, _, digit = name.partition("=")
+            forms[name, digit] = generated_digits._read_strokes(strokes)
+    return forms
+
+
+def draw(dice, points, segments):
+    """Return the strokes of a form, slanted, turned, stretched and moved a little by chance."""
+    haste = dice.uniform(0.3, 1.7)
+    x, y = (points + 0.25 * haste * dice.normal(size=points.shape) - 5).T
+    stretch, slant, turn = haste * dice.normal(size=3) * [0.15, 0.15, 0.08]
+    x = x * (1 + stretch) - y * slant
+    x, y = x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn)
+    moved = np.stack([x, y], 1) * dice.uniform(16, 23) + pictures.PAPER / 2 + dice.normal(0, 8, 2)
+    return [
+        curve.clip(0, pictures.PAPER).tolist() for curve in generated_digits.CURVE @ moved[segments]
+    ]
+
+
+def move(dice, images, shift):
+    """Move each image, (n, 28, 28), by up to `shift` in each direction, as training does."""
+    padded = np.pad(images, [(0, 0), (shift, shift), (shift, shift)])
+    places = dice.integers(0, 2 * shift + 1, (len(images), 2))
+    moved = [each[y : y + 28, x : x + 28] for each, (y, x) in zip(padded, places, strict=True)]
+    return np.stack(moved)
+
+
+def pair(dice, images, distance):
+    """Fit two images into one field; `distance` is that of their centres, in their pixels."""
+    left, right = images[dice.integers(len(images), size=2)]
+    paper = np.zeros((28, 28 + distance), np.uint8)
+    paper[:, :28] = left
+    paper[:, distance:] = np.maximum(paper[:, distance:], right)
+    return centre(paper)
+
+
+def make_kinds(images):
+    """Return the pictures to ask for, {kind: uint8 (n, 28, 28)}; images: the test digits."""
+    dice, kinds = np.random.default_rng(0), {"test digits": images}
+    views = {"as drawn": pictures.as_drawn, "centred": pictures.centred}
+    for (name, digit), form in read_forms().items():
+        kind = "other shapes"
+        if len(name) == 1:
+            kind = "capitals" if name.isupper() else "small letters"
+            kind += " like a digit" if digit else " that are no digits"
+        drawings = [draw(dice, *form) for _ in range(DRAWN)]
+        for view, make in views.items():
+            made = [make(drawing) for drawing in drawings]
+            kinds.setdefault(f"{kind}, {view}", []).extend(made)
+    kinds["two digits side by side"] = [pair(dice, images, 28) for _ in range(PAIRS)]
+    kinds["two digits that overlap"] = [pair(dice, images, 14) for _ in range(PAIRS)]
+    for pixels in [2, 4, 6, 8]:
+        moved = np.pad(images[:1000], [(0, 0), (0, 0), (pixels, 0)])[:, :, :28]
+        kinds[f"test digits, {pixels} to the right"] = moved
+    return {kind: np.stack(made) for kind, made in kinds.items()}
+
+
+def ask(digits, record, images):
+    """Return which share of images, (n, 28, 28), is said to be unlike the digits of a run."""
+    parts = np.array_split(images.reshape(-1, 784), 1 + len(images) // 200)
+    answers = [answer for part in parts for answer in digits.are_unlike(record, part)]
+    return answers.count(True) / len(answers)
+
+
+def wait(digits, record):
+    """Wait until the training digits of a run have been read. Raises Problem if they cannot be."""
+    while True:
+        try:
+            digits.of(record)
+            return
+        except Refusal as refusal:
+            if refusal.code != "reading":
+                raise terminal.Problem(f"The training digits cannot be read: {refusal}.") from None
+        time.sleep(0.1)
+
+
+def main(flags):
+    """Measure MNIST and the generated digits, and print a table of each. Raises Problem."""
+    parser = settings.Parser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data_dir", default=MNIST, help="folder of MNIST")
+    folder = str(parser.parse_args(flags).data_dir)
+    for generated in [False, True]:
+        data = input_data.read_data_sets(folder, generated, dtype="uint8", validation_size=0)
+        digits = TrainingDigits(folder)
+        record = Record("", "", data=data.train.name, data_dir=folder)
+        wait(digits, record)
+        test = data.test.images.reshape(-1, 28, 28)
+        kinds = make_kinds(test)
+        heads = [f"`SHIFT = {shift}`" for shift in SHIFTS]
+        terminal.say(f"\n| {data.train.name} | {' | '.join(heads)} |\n|{'---|' * (len(heads) + 1)}")
+        dice, rows = np.random.default_rng(0), {kind: [] for kind in ["test digits, moved", *kinds]}
+        for record.shift in SHIFTS:
+            moved = move(dice, test, record.shift)
+            for kind, images in {"test digits, moved": moved, **kinds}.items():
+                rows[kind].append(f"{ask(digits, record, images):.1%}")
+        for kind, shares in rows.items():
+            terminal.say(f"| {kind} | {' | '.join(shares)} |")
+
+
+if __name__ == "__main__":
+    terminal.program(main)
