@@ -10,6 +10,7 @@ import support.hidden_modules  # noqa: F401 (first, to report a file that hides 
 
 # isort: split
 import argparse
+import contextlib
 import errno
 import logging
 import re
@@ -39,23 +40,22 @@ def main(flags=()):
     logging.getLogger("waitress").setLevel(logging.ERROR)  # it warns when a request waits
     host, port, names, allow_saving, settings = read_flags(flags)
     listener = listen(host, port)
-    runs = TrainedRuns(settings.logdir)
+    runs, digits = TrainedRuns(settings.logdir), TrainingDigits(settings.data_dir)
     logdir = terminal.short(settings.logdir)
-    if not load_newest(runs, "convolutional"):
+    if not load_newest(runs, digits, "convolutional"):
         sentence = f"No run in {logdir} has a convolutional network that can be loaded"
         if runs.old:
             sentence += " (those of earlier versions are only in TensorBoard)"
         raise terminal.Problem(f"{sentence}: train one there with mnist.py first.")
-    if not load_newest(runs, "softmax"):
+    if not load_newest(runs, digits, "softmax"):
         terminal.say(f"No run in {logdir} is softmax regression: training one.")
         train_softmax(settings)
-        load_newest(runs, "softmax")
+        load_newest(runs, digits, "softmax")
 
     address, port = listener.getsockname()[:2]
     name = f"[{address}]" if ":" in address else address
     for_all = name in ("0.0.0.0", "[::]")
     own_names = hosts.names_of_this_machine() | {host.lower(), name}
-    digits = TrainingDigits(settings.data_dir)
     app = server.make_app(runs, digits, own_names, Path(own_digits.FOLDER), allow_saving, names)
     terminal.say(f"Draw at http://{'localhost' if for_all else name}:{port}/ (Ctrl-C ends it)")
     if for_all:
@@ -135,14 +135,19 @@ def own_address():
         return probe.getsockname()[0]
 
 
-def load_newest(runs, network):
-    """Load the newest run of a network and print its name; return whether there is one."""
+def load_newest(runs, digits, network):
+    """Load the newest run of a network and print its name; return whether there is one.
+
+    A thread begins to read the digits that it learned from.
+    """
     while name := newest(runs.list(), network):
         try:
             record = runs.get(name).record
         except Refusal as refusal:
             terminal.say(server.describe(refusal)["error"])
             continue  # this run is no longer listed
+        with contextlib.suppress(Refusal):  # they are not here, or not read yet
+            digits.of(record)
         tested = ""
         if record.accuracy is not None:
             tested = f": {record.accuracy:.2%} of the test digits right ({record.data})"

@@ -8,19 +8,20 @@ from pathlib import Path
 
 import flask
 import numpy as np
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from input_data import DataSet
 from page import hosts
 from page.digits import USUAL, USUAL_MOVED, TrainingDigits
 from page.networks import Refusal, TrainedNetwork, TrainedRuns, newest
-from page.pictures import PAPER, Strokes, as_drawn, centred
+from page.pictures import PAPER, Strokes, as_drawn, centred, from_photo
 from page.tally import Tally, keep, take_back
 from support.saved import Record
 from support.settings import KINDS
 
 # For each code of a refusal: the HTTP status, and the sentence in each language of the page.
 REFUSALS = json.loads(Path(__file__).with_name("refusals.json").read_text(encoding="utf-8"))
+LARGEST_PHOTO = 20 * 1024 * 1024  # bytes of its file
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; base-uri 'none'; "
     "form-action 'none'; frame-ancestors ",  # then comes what hosts.py says
@@ -104,6 +105,18 @@ def make_app(
         networks = [None if name is None else runs.get(name) for name in names]
         return answer_views(views, networks, digits)
 
+    @app.post("/api/picture")
+    def evaluate_photo():
+        photo = from_photo(read_photo_file())
+        names = flask.request.args.getlist("run")
+        if not names:
+            records = runs.list()
+            names = [newest(records, network) for network in KINDS]
+        networks = [runs.get(name) if name else None for name in names]
+        views = {"plain": photo.plain, "prepared": photo.prepared}
+        answer = answer_views(views, networks, digits)
+        return answer | {key: getattr(photo, key) for key in ["inverted", "digits", "box"]}
+
     @app.post("/api/inside")
     def look_inside():
         image, name = read_question()
@@ -135,10 +148,11 @@ def make_app(
     def keep_drawing():
         refuse_other_machines()
         question = read_json()
-        strokes, digit = read_strokes(question), question.get("digit")
+        digit, is_photo = question.get("digit"), "image" in question
+        drawing = read_image(question["image"]) if is_photo else read_strokes(question)
         if type(digit) is not int or digit not in range(10):
             raise Refusal("not-a-digit")
-        return {"name": keep(own_digits, digit, strokes)}
+        return {"name": keep(own_digits, digit, drawing)}
 
     @app.delete("/api/own-digits/<path:name>")
     def take_drawing_back(name):
@@ -171,7 +185,21 @@ def read_question() -> tuple[np.ndarray, str | None]:
     image, name = question.get("image"), question.get("run")
     if "image" not in question or not isinstance(name, str | None):
         raise Refusal("not-a-question")
-    return read_numbers([image], 784, 1, "not-an-image").astype(np.float32), name
+    return read_image(image), name
+
+
+def read_image(image: object) -> np.ndarray:
+    """Return the image in a request, float32 (1, 784)."""
+    return read_numbers([image], 784, 1, "not-an-image").astype(np.float32)
+
+
+def read_photo_file() -> bytes:
+    """Return the body of a request that is a photo."""
+    flask.request.max_content_length = LARGEST_PHOTO
+    try:
+        return flask.request.get_data()
+    except RequestEntityTooLarge:
+        raise Refusal("too-large-photo") from None
 
 
 def read_drawing() -> tuple[Strokes, list[str | None]]:
@@ -219,12 +247,15 @@ def answer_views(
     views = np.stack([*pictures.values()]).reshape(-1, 784)
     images = (views / 255).astype(np.float32)
     asked = [each.probabilities(images).tolist() if each else None for each in networks]
-    found: dict = {}  # networks that learned from the same digits share a search
+    found: dict = {None: [None] * len(views)}
     unlike = []
-    for record in [each.record if each else Record("", "") for each in networks]:
-        learned = record.data, record.data_dir, record.shift, str(record.own_names)
-        if learned not in found:
-            found[learned] = digits.are_unlike(record, views)
+    for network in networks:
+        learned = None  # from what; networks that learned from the same digits share a search
+        if network:
+            record = network.record
+            learned = record.data, record.data_dir, record.shift, str(record.own_names)
+            if learned not in found:
+                found[learned] = digits.are_unlike(record, views)
         unlike.append(found[learned])
     answer: dict = {"runs": [which(each.record) if each else None for each in networks]}
     for place, (view, picture) in enumerate(pictures.items()):

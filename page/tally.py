@@ -1,7 +1,7 @@
 """The digits that a reader draws and names: keep them, and count how many a network reads.
 
 support/own_digits.py says how they are kept: only centred. So the PNG file of a drawing has its
-strokes as well, as a text: the picture as drawn is made from them again.
+strokes as well, as a text: the picture as drawn is made from them again. A photo has none.
 """
 
 import json
@@ -18,14 +18,21 @@ MOST = 1000  # how many drawings are kept
 STROKES = "strokes"  # the key of this text in a PNG file
 
 
-def keep(folder: Path, digit: int, strokes: Strokes) -> str:
-    """Keep a drawing and return the name of its picture, "<digit>/<name>.png". Raises Refusal."""
+def keep(folder: Path, digit: int, drawing: Strokes | np.ndarray) -> str:
+    """Keep a drawing, or a photo's picture, and return its name, "<digit>/<name>.png".
+
+    drawing: its strokes; or the picture, float32 (1, 784), 1 is ink. Raises Refusal.
+    """
     if len(own_digits.paths(folder)) >= MOST:
         raise Refusal("too-many-digits")
     texts = PngInfo()
-    texts.add_text(STROKES, json.dumps(strokes), zip=True)
+    if isinstance(drawing, np.ndarray):
+        picture = np.uint8(np.round(255 * drawing.reshape(28, 28)))
+    else:
+        picture = centred(drawing)
+        texts.add_text(STROKES, json.dumps(drawing), zip=True)
     try:
-        return own_digits.save(folder, digit, centred(strokes), texts)
+        return own_digits.save(folder, digit, picture, texts)
     except OSError as error:
         raise Refusal("not-kept", reason=error.strerror) from error
 

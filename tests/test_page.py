@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 import mnist
-from helpers import forked, numpy_layers, saved_runs, variables, wait_for
+from helpers import PROJECT, forked, numpy_layers, saved_runs, variables, wait_for
 from helpers.draw_server import serving
 from helpers.forwarder import forwarding
 from support import saved
@@ -468,6 +468,113 @@ def test_a_drawing_outlives_a_reload(page):
     on(page, "click", "#clear")
     page.refresh()
     assert not ink(page, "#canvas", 840).any()
+
+
+# ------------------------------------------------------------------------------------------ photos
+
+GIVE = """
+    const [name, type, url] = arguments, done = arguments[3];
+    fetch(url).then(answer => answer.blob()).then(blob => {
+        const given = new DataTransfer(), init = {bubbles: true, cancelable: true};
+        given.items.add(new File([blob], "photo.jpg", {type: "image/jpeg"}));
+        const key = type === "ClipboardEvent" ? "clipboardData" : "dataTransfer";
+        done(document.body.dispatchEvent(new window[type](name, {...init, [key]: given})));
+    })"""
+
+
+def test_photos_are_chosen_dropped_pasted_and_kept(chromium, copy, data_dir, tmp_path):
+    examples = {path.stem: path for path in (PROJECT / "page/static/examples").iterdir()}
+    own = tmp_path / "own"
+    large = Image.open(examples["pen"]).resize((2400, 1800))
+    large.save(tmp_path / "large.png")
+    blank, bad = tmp_path / "blank.jpg", tmp_path / "bad.jpg"
+    Image.new("L", (800, 600), 230).save(blank)
+    bad.write_bytes(b"no picture")
+    assert all(path.stat().st_size < 15_000 for path in examples.values())
+
+    with serving(copy, data_dir, own=own) as process:
+        page = open_page(chromium, process.port)
+        choose = page.find_element("id", "photo-file").send_keys
+
+        def shows(name):
+            request = f"http://127.0.0.1:{process.port}/api/picture"
+            body = examples[name].read_bytes()
+            answer = json.load(urllib.request.urlopen(request, body))
+            expected = {
+                (view, side): str(np.argmax(answers))
+                for view, key in [("as-drawn", "plain"), ("centred", "prepared")]
+                for side, answers in zip(SIDES, answer[key]["answers"], strict=True)
+            }
+            wait_for(lambda: verdicts(page) == expected)
+            pictures = [
+                np.reshape(answer[key]["picture"], (28, 28)) for key in ("plain", "prepared")
+            ]
+            wait_for(lambda: np.abs(255 * picture(page, 1) - pictures[1]).max() < 1)
+            assert np.abs(255 * picture(page, 0) - pictures[0]).max() < 1
+            assert ("was inverted" in text_of(page, "#photo-says")) == answer["inverted"]
+            assert text_of(page, "#as-drawn-name") == "As it is" and is_shown(page, "#photo")
+
+        for place, name in enumerate(["pen", "chalk", "squared"]):
+            on(page, "click", "#examples button", place)
+            shows(name)
+        trace(page, SEVEN)  # drawing removes the photo
+        wait_for(lambda: text_of(page, "#as-drawn-name") == "As drawn")
+        assert not is_shown(page, "#photo") and text_of(page, "#photo-says") == ""
+        wait_for(lambda: verdicts(page)["centred", "left"] == "7")
+        choose(str(examples["squared"]))
+        shows("squared")
+        assert not ink(page, "#canvas", 840).any()
+        for name, kind, example in (
+            ("drop", "DragEvent", "chalk"),
+            ("paste", "ClipboardEvent", "pen"),
+        ):
+            url = f"/static/examples/{example}.jpg"
+            untouched = page.execute_async_script(GIVE, name, kind, url)
+            assert untouched == (name == "paste")  # the browser does not open what is dropped
+            shows(example)
+        assert not page.execute_async_script(GIVE, "dragover", "DragEvent", url)
+
+        look_inside(page)
+        wait_for(lambda: numbers(page, "#logits td:nth-child(4)").sum() > 99)
+        plant(copy, "newer", started=time.time() + 60)  # it is asked about the photo too
+        wait_for(lambda: "newer" in text_of(page, ".run[data-side=left] select"))
+        shows("pen")
+        prepared = np.round(255 * picture(page, 1))
+        press(page, "5")
+        wait_to_read(page, "so far: 1")
+        [name] = kept(own)
+        assert (np.asarray(Image.open(own / name)) == prepared).all() and name[0] == "5"
+        assert not is_shown(page, "#photo")
+        on(page, "click", "#own-undo")
+        wait_to_read(page, "so far: 0")
+        shows("pen")
+
+        on(page, "click", "#clear")
+        wait_for(lambda: set(verdicts(page).values()) == {""})
+        choose(str(tmp_path / "large.png"))  # it is made smaller first
+        wait_for(lambda: verdicts(page)["centred", "left"] == "5")
+        width = page.execute_script("return document.getElementById('photo').width")
+        assert width == 1200
+        press(page, selenium.Keys.ESCAPE)
+        for path, words in (blank, "no digit"), (bad, "not a picture"):
+            choose(str(path))
+            wait_for(lambda words=words: words in text_of(page, "#alarm"))
+            assert set(verdicts(page).values()) == {""}
+
+
+def test_the_largest_digit_in_a_photo_is_marked(page, tmp_path):
+    sheet = Image.new("L", (800, 600), 230)
+    for line in [(300, 100), (290, 500)], [(600, 200), (590, 450)]:
+        ImageDraw.Draw(sheet).line(line, fill=40, width=30)
+    sheet.save(tmp_path / "two.png")
+    page.find_element("id", "photo-file").send_keys(str(tmp_path / "two.png"))
+    wait_for(lambda: "There are 2 digits" in text_of(page, "#photo-says"))
+    red = page.execute_script("""
+        const {data} = photo.getContext("2d").getImageData(0, 0, 800, 600);
+        return [...data.keys()].filter(at => at % 4 === 0 && data[at] > data[at + 1] + 60)""")
+    rows, columns = np.divmod(np.array(red) // 4, 800)
+    around = [columns.min(), rows.min(), columns.max(), rows.max()]
+    np.testing.assert_allclose(around, [275, 98, 316, 501], atol=9)
 
 
 # ---------------------------------------------------------------------------------------- the runs
@@ -974,8 +1081,9 @@ def test_layout_contrast_and_motion(chromium, server, width, height, languages, 
     try_edge(page)
     # While one draws, the paper and all answers are on the screen, and the paper stays in place.
     assert page.find_element("id", "canvas").rect == canvas
-    for part in all_of(page, "#canvas, .card .digit, .card .sure, .card .bars"):
-        assert part.rect["y"] + part.rect["height"] <= height and part.text != "–"
+    for part in all_of(page, "#canvas, .card .digit, .card .sure, .card .bars, .card .unlike"):
+        if part.is_displayed():  # on a small screen, doubt takes the place of the bars
+            assert part.rect["y"] + part.rect["height"] <= height and part.text != "–"
     for side in 1, 0:
         look_inside(page, side=side)
         if side == 0:
@@ -1008,7 +1116,8 @@ def test_layout_contrast_and_motion(chromium, server, width, height, languages, 
     # When colours are forced, all bars keep theirs.
     emulate(page, forced_colors="active", **media)
     for bar in ".bars .wins", ".wins .bar i", ".scale i":
-        shown = Image.open(io.BytesIO(all_of(page, bar)[0].screenshot_as_png)).convert("RGB")
+        part = next(part for part in all_of(page, bar) if part.is_displayed())
+        shown = Image.open(io.BytesIO(part.screenshot_as_png)).convert("RGB")
         assert np.ptp(np.array(shown, int), axis=2).max() > 30, bar
 
 

@@ -14,12 +14,13 @@ import input_data
 import mnist
 from helpers import saved_runs, wait_for
 from helpers.draw_server import client_of
+from helpers.photos import file_of, photo
 from helpers.saved_runs import LEFT, RIGHT, WIDE, damage
 from helpers.small_mnist import NAMES, small_set, write
 from page import digits
 from page.networks import Refusal, TrainedRuns
-from page.pictures import PAPER, as_drawn, centred
-from page.server import REFUSALS, describe
+from page.pictures import PAPER, as_drawn, centred, from_photo
+from page.server import LARGEST_PHOTO, REFUSALS, describe
 from support import own_digits
 from support.saved import GRAPH, Record
 from support.tensorflow1 import tf
@@ -114,6 +115,26 @@ def test_a_drawing_is_answered_in_both_views_by_the_runs_that_it_names(steady, w
                     assert probabilities is None
                 else:
                     expected = saved_runs.probabilities(weights[name], image)
+                    np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+
+
+def test_a_photo_is_answered_in_both_views_by_any_runs(steady, weights):
+    content = file_of(photo(centred(SEVEN), "chalk on a board", 1))
+    made = from_photo(content)
+    for names in [], [WIDE], [RIGHT, ""], ["", ""]:
+        path = "/api/picture?" + "&".join(f"run={name}" for name in names)
+        answer = steady.post(path, data=content, content_type="image/jpeg").json
+        assert set(answer) == {"plain", "prepared", "runs", "inverted", "digits", "box"}
+        assert (answer["inverted"], answer["digits"], answer["box"]) == (False, 1, made.box)
+        asked = names or [LEFT, RIGHT]
+        assert [run and run["run"] for run in answer["runs"]] == [name or None for name in asked]
+        for view in ["plain", "prepared"]:
+            picture = getattr(made, view).ravel()
+            assert answer[view]["picture"] == picture.tolist()
+            for name, probabilities in zip(asked, answer[view]["answers"], strict=True):
+                assert (probabilities is None) == (not name)
+                if name:
+                    expected = saved_runs.probabilities(weights[name], picture / 255)
                     np.testing.assert_allclose(probabilities, expected, atol=1e-5)
 
 
@@ -370,7 +391,9 @@ def test_drawings_are_kept_counted_and_taken_back(logdir, weights, tmp_path, dic
         kept[name] = as_drawn(strokes), centred(strokes)
         assert name.startswith(f"{digit}/")
         assert (np.asarray(Image.open(own / name)) == kept[name][1]).all()
-    Image.fromarray(kept[name][1]).save(own / "7" / "another.png")  # by another program
+    image = (kept[name][1].ravel() / 255).tolist()
+    of_photo = post(client, "/api/own-digits", {"image": image, "digit": 7})["name"]  # no strokes
+    assert (np.asarray(Image.open(own / of_photo)) == kept[name][1]).all()
     trained_on = sorted(kept)[::2]
     saved_runs.save(logdir / LEFT, 100, weights[LEFT], own_names=trained_on)
     learned, none = client.get(f"{asked}{RIGHT}").json["tallies"]
@@ -384,7 +407,7 @@ def test_drawings_are_kept_counted_and_taken_back(logdir, weights, tmp_path, dic
             assert tally[view] == {"right": right, "of": len(names)}
 
     assert client.delete(f"/api/own-digits/{name}").status_code == 200
-    for path in name, "../own/7/another.png":
+    for path in name, f"../own/{of_photo}":
         assert refused(client.delete(f"/api/own-digits/{path}"), "no-such-digit")
     assert client.get(asked).json["counts"] == [1, 1, 1, 1, 1, 1, 1, 3, 1, 1]
     (own / "0" / "x.png").write_bytes(b"x")
@@ -410,6 +433,7 @@ def test_what_is_not_kept(steady_logdir, weights, tmp_path, monkeypatch):
         assert refused(client.post(path, json=question | {"digit": digit}), "not-a-digit")
     assert refused(client.post(path, json={"digit": 7}), "not-a-drawing")
     assert client.post(path, json=question, headers={"Origin": "http://localhost"}).json["name"]
+    assert refused(client.post(path, json={"digit": 7, "image": [2] * 784}), "not-an-image")
     monkeypatch.setattr("page.tally.MOST", 1)
     assert refused(client.post(path, json=question), "too-many-digits")
 
@@ -451,7 +475,7 @@ def test_what_is_not_json(steady, body):
 def test_other_paths_and_methods(steady):
     for path in ["/nothing", "/api", "/api/paper", "/static/../server.py", "/static/x", "/page.js"]:
         assert refused(steady.get(path), "not-found")
-    for path in ["/api/evaluate", "/api/drawing", "/api/inside"]:
+    for path in ["/api/evaluate", "/api/drawing", "/api/picture", "/api/inside"]:
         assert refused(steady.get(path), "method-not-allowed")
     for path in ["/", "/api/runs", "/api/weights", "/static/page.js"]:
         assert refused(steady.post(path), "method-not-allowed")
@@ -461,6 +485,20 @@ def test_up_to_512_kilobytes_are_read(steady):
     body = json.dumps({"image": ZEROS}).ljust(512 * 1024)
     assert steady.post("/api/evaluate", data=body).status_code == 200
     assert refused(steady.post("/api/evaluate", data=body + " "), "request-entity-too-large")
+
+
+def test_what_is_no_photo_of_a_digit(steady):
+    paper = Image.new("L", (800, 600), 230)
+    whole = file_of(photo(centred(SEVEN), "pen on white paper", 1))
+    bitmap, giant = file_of(paper, "BMP"), file_of(Image.new("1", (10_000, 5_001)), "PNG")
+    for content in b"", b"x" * 100, bitmap, whole[:3000], whole[: len(whole) // 2]:
+        assert refused(steady.post("/api/picture", data=content), "not-a-photo")
+    assert refused(steady.post("/api/picture", data=file_of(paper)), "no-ink")
+    assert refused(steady.post("/api/picture?run=x", data=whole), "no-such-run")
+    padded = whole.ljust(LARGEST_PHOTO, b"x")
+    assert steady.post("/api/picture", data=padded).status_code == 200
+    for content in padded + b"x", giant, file_of(Image.new("1", (20_000, 10_000)), "PNG"):
+        assert refused(steady.post("/api/picture", data=content), "too-large-photo")
 
 
 def test_a_run_that_cannot_be_loaded_or_is_gone(logdir):

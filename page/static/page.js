@@ -3,6 +3,7 @@
 
 import {closeSum, DIGITS, element, make, paint, placeOfMost, showInside} from "./inside.js";
 import * as paper from "./paper.js";
+import {describePhoto, photo, showPhoto, watchPhotos} from "./photo.js";
 import {certainty, language, number, percent, sentenceOf, speakLanguage, text} from "./texts.js";
 
 const SIDES = ["left", "right"];
@@ -76,7 +77,7 @@ function remembered(key, value) {
 class Trouble extends Error {}
 
 async function ask(path, body, method = "POST") {
-  const post = body && {method, body: JSON.stringify(body)};
+  const post = body && {method, body: body instanceof Blob ? body : JSON.stringify(body)};
   const fail = (reason) => Promise.reject(Object.assign(new Trouble(), reason, {path}));
   const gone = () => fail({code: "server-gone"});
   const options = {signal: AbortSignal.timeout(10_000), redirect: "manual", ...post};
@@ -237,7 +238,7 @@ const followRuns = latest(async () => {
   });
   showRuns();
   if (runStates() !== tallied) updateOwn();
-  if (paper.strokes.length && question() !== answered) update();
+  if (!isEmpty() && question() !== answered) update();
   else if (insideIsDue) updateInside();
 });
 
@@ -246,28 +247,38 @@ const followRuns = latest(async () => {
 // What is asked: the drawing and the state of both runs.
 const runStates = () => SIDES.map((_, side) => stateOf(runOf(side))).join();
 const question = () => `${drawings},${runStates()}`;
+const isEmpty = () => !paper.strokes.length && !photo();
+
+async function askAbout(names) {
+  if (!photo()) return ask("api/drawing", {strokes: paper.strokes, runs: names});
+  const asked = new URLSearchParams(names.map((name) => ["run", name ?? ""]));
+  const {plain, prepared, ...facts} = await ask(`api/picture?${asked}`, photo().blob);
+  return {...facts, [VIEWS[0]]: plain, [VIEWS[1]]: prepared};
+}
 
 const update = latest(async () => {
   if (!start) return;
   const asked = question();
   const names = SIDES.map((_, side) => runOf(side)?.name ?? null);
-  const isAnswerable = paper.strokes.length && names.some(Boolean);
+  const isAnswerable = !isEmpty() && names.some(Boolean);
   let received = null;
   const waiting = setTimeout(() => document.body.classList.add("late-answer"), 1000);
   answered = null;
   try {
-    if (isAnswerable) received = await ask("api/drawing", {strokes: paper.strokes, runs: names});
+    if (isAnswerable) received = await askAbout(names);
     if (received || trouble?.code !== "server-gone") alarm(null);
     answered = asked;
   } catch (error) {
     alarm(error);
+    // The next answer to the same photo would be the same.
+    if (["no-ink", "not-a-photo", "too-large-photo"].includes(error.code)) answered = asked;
     // The server no longer lists such a run, and another takes its place. The sentence stays.
     const isLost = ["damaged-run", "no-logits", "needs-more"].includes(error.code);
     if (isLost) element("notice").textContent = sentenceOf(error);
   }
   clearTimeout(waiting);
   document.body.classList.remove("late-answer");
-  answer = paper.strokes.length ? received : null; // the paper may have been cleared meanwhile
+  answer = isEmpty() ? null : received; // the paper may have been cleared meanwhile
   showVerdicts();
   clearTimeout(resting);
   resting = setTimeout(updateInside, answer ? 100 : 0); // while the pen moves, verdicts come first
@@ -290,6 +301,7 @@ function edgeText() {
 }
 
 function showVerdicts() {
+  describePhoto(photo() && answer);
   element("edge-says").textContent = edgeText();
   for (const {view, side, card, part} of cards) {
     const shares = answer?.[view].answers[side];
@@ -407,14 +419,18 @@ async function change(work) {
 
 function keep(digit) {
   if (!own || own.refusal) return;
-  if (!paper.strokes.length) {
+  if (isEmpty()) {
     element("own-says").textContent = text("own-empty"); // until something is drawn
     return;
   }
+  if (photo() && !answer) return; // nothing was found in it
   change(async () => {
-    const {strokes} = paper;
-    const {name} = await ask("api/own-digits", {digit, strokes});
-    pressed.push({name, strokes});
+    const kept = {strokes: paper.strokes, photo: photo()};
+    const image = photo() && answer.centred.picture.map((value) => value / 255);
+    const question = image ? {digit, image} : {digit, strokes: kept.strokes};
+    const {name} = await ask("api/own-digits", question);
+    pressed.push({name, ...kept});
+    showPhoto(null);
     paper.takeAway();
   });
 }
@@ -423,7 +439,9 @@ const undo = () =>
   change(async () => {
     const last = pressed.pop();
     await ask(`api/own-digits/${last.name}`, {}, "DELETE");
-    if (!paper.strokes.length) paper.put(last.strokes); // the next drawing stays
+    if (!isEmpty()) return; // the next drawing stays
+    if (last.photo) putPhoto(last.photo);
+    else paper.put(last.strokes);
   });
 
 // How many pictures of each digit the round of 30 has so far.
@@ -477,13 +495,29 @@ function showScore(score, side) {
   score.querySelector("p").textContent = notes.join(text("space"));
 }
 
-// ---------------------------------------------------------------- buttons and keys
+// ---------------------------------------------------------------- the drawing or photo, buttons and keys
+
+// Called when the drawing or the photo is another one.
+function changed() {
+  if (photo() && paper.strokes.length) showPhoto(null);
+  if (element("own-says").textContent === text("own-empty")) showOwn();
+  drawings += 1;
+  update();
+}
+
+function putPhoto(next) {
+  paper.clear();
+  showPhoto(next);
+  changed();
+}
+
+const clear = () => putPhoto(null);
 
 document.addEventListener("keydown", (event) => {
   if (event.target.matches?.("select")) return; // there, letters choose an option
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === "Escape" && closeSum()) return;
-  if (["Escape", "Delete", "c", "C"].includes(event.key)) paper.clear();
+  if (["Escape", "Delete", "c", "C"].includes(event.key)) clear();
   if (/^\d$/.test(event.key)) keep(Number(event.key));
 });
 element("own-undo").addEventListener("click", undo);
@@ -492,17 +526,15 @@ element("own-round").addEventListener("click", () => {
   aim = isAsking || !own ? null : ROUND * (1 + Math.floor(Math.min(...own.counts) / ROUND));
   showOwn();
 });
+element("clear").addEventListener("click", clear);
 SIDES.forEach((name, side) => {
   const [select, best] = document.querySelectorAll(`.run[data-side=${name}] :is(select, button)`);
   select.addEventListener("change", () => choose(side, select.value));
   select.addEventListener("blur", showRuns); // while it had the focus, its list was not updated
   best.addEventListener("click", () => choose(side, best.value));
 });
-paper.onChange(() => {
-  if (element("own-says").textContent === text("own-empty")) showOwn();
-  drawings += 1;
-  update();
-});
+watchPhotos(putPhoto, ({code = "server-gone"}) => alarm(Object.assign(new Trouble(), {code})));
+paper.onChange(changed);
 
 // ---------------------------------------------------------------- the reader's language, and the start
 

@@ -295,7 +295,6 @@ document.addEventListener("keydown", (event) => {
   undo();
 });
 element("undo").addEventListener("click", undo);
-element("clear").addEventListener("click", clear);
 element("move").addEventListener("click", () => {
   isMoving = !isMoving;
   showButtons();

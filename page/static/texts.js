@@ -13,6 +13,11 @@ export const CHINESE = {
   move: "移动",
   edge: "试试边上",
   middle: "移回中间",
+  "choose-photo": "照片",
+  examples: "也可以把图片拖到或粘贴到本页，或者试试这些照片：",
+  "example-pen": "白纸上的笔",
+  "example-chalk": "黑板上的粉笔",
+  "example-squared": "方格纸和影子",
   hint: "可以用鼠标、触控笔或手指书写，按 <kbd>Esc</kbd> 清除，按 <kbd>Ctrl</kbd>+<kbd>Z</kbd> 撤销。用键盘：先选中纸，用方向键移动笔（同时按两个键走斜线），按<kbd>空格</kbd>落笔或抬笔；按住 <kbd>Shift</kbd> 再按方向键，就移动所写的数字。",
   own: "你写的是几？",
   "own-undo": "收回上一个数字",
@@ -144,6 +149,37 @@ export const SENTENCES = {
   empty: {en: "The paper is empty.", zh: "纸上是空的。"},
   spoken: {en: "{view}: {network} {digit}.", zh: "{view}：{network} {digit}。"},
 
+  "photo-plain": {en: "As it is", zh: "原样"},
+  "photo-plain-why": {
+    en: "The whole photo, reduced to 28×28 pixels, with light ink: what people try first.",
+    zh: "整张照片缩小到 28×28 像素，墨迹变成浅色：人们通常先这样试。",
+  },
+  "photo-prepared": {en: "Prepared", zh: "处理后"},
+  "photo-prepared-why": {
+    en: "Only the ink of the digit, without the paper, scaled and centred like MNIST’s digits.",
+    zh: "去掉纸，只留下数字的墨迹，像 MNIST 的数字一样缩放并居中。",
+  },
+  "photo-inverted": {
+    en: "The ink is darker than the paper. In MNIST it is lighter, so the photo was inverted.",
+    zh: "墨迹比纸深。MNIST 中的墨迹比纸浅，所以照片反了色。",
+  },
+  "photo-light": {
+    en: "The ink is lighter than the paper, as in MNIST, so the photo was not inverted.",
+    zh: "墨迹比纸浅，与 MNIST 一样，所以照片没有反色。",
+  },
+  "photo-digits": {
+    en: "There are {count} digits: the networks read the largest, in the frame.",
+    zh: "照片中有 {count} 个数字：网络读的是框里最大的那个。",
+  },
+  "not-a-photo": {
+    en: "The file is not a picture that this browser can read: save it as PNG, JPEG or WebP.",
+    zh: "这个文件不是浏览器能读取的图片：请存成 PNG、JPEG 或 WebP。",
+  },
+  "too-large-photo": {
+    en: "A picture may have 20 MB at most: make it smaller.",
+    zh: "图片最多 20 MB：请把它缩小。",
+  },
+
   "own-kept": {
     en: "Draw a digit, then press its button or its key: the page keeps your drawing in own_digits/. Kept so far: {count}.",
     zh: "先写一个数字，再按它的按钮或数字键：页面就把它保存在 own_digits/ 中。已保存 {count} 幅。",
@@ -251,8 +287,12 @@ export function speakLanguage(chosen) {
   document.documentElement.lang = language;
   for (const part of document.querySelectorAll("[data-text]")) {
     part.dataset.english ??= part.innerHTML;
-    part.innerHTML = language === "en" ? part.dataset.english : CHINESE[part.dataset.text];
+    part.innerHTML = englishOrChinese(part);
   }
+}
+
+export function englishOrChinese(part) {
+  return language === "en" ? part.dataset.english : CHINESE[part.dataset.text];
 }
 
 export function text(key, values = {}) {

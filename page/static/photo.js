@@ -1,0 +1,90 @@
+// A photo in place of a drawing: chosen, dropped, pasted, or one of the examples. The paper shows it.
+
+import {element} from "./inside.js";
+import {englishOrChinese, number, text} from "./texts.js";
+
+const MOST_BYTES = 20 * 1024 * 1024; // the server reads no larger file
+const SIDE = 1200; // the longer side of what is sent: the server needs no more
+const canvas = element("photo");
+
+let shown = null; // the photo: {bitmap, blob}, or null
+
+export const photo = () => shown;
+
+// Show a photo, or with null none.
+export function showPhoto(next) {
+  shown = next;
+  canvas.hidden = !shown;
+  canvas.parentElement.classList.toggle("photographed", Boolean(shown));
+  if (shown) draw();
+  describePhoto(null);
+}
+
+function draw() {
+  [canvas.width, canvas.height] = [shown.bitmap.width, shown.bitmap.height];
+  canvas.getContext("2d").drawImage(shown.bitmap, 0, 0);
+}
+
+// Name the two views after what they show, and say what the server found in the photo.
+export function describePhoto(answer) {
+  for (const part of document.querySelectorAll("[data-photo]")) {
+    part.textContent = shown ? text(part.dataset.photo) : englishOrChinese(part);
+  }
+  const says = answer ? [text(answer.inverted ? "photo-inverted" : "photo-light")] : [];
+  if (answer?.digits > 1) {
+    says.push(text("photo-digits", {count: number(answer.digits)}));
+    markBox(answer.box);
+  }
+  element("photo-says").textContent = says.join(text("space"));
+}
+
+function markBox([left, top, right, bottom]) {
+  draw();
+  const {width, height} = canvas;
+  const context = canvas.getContext("2d");
+  context.strokeStyle = getComputedStyle(canvas).color;
+  context.lineWidth = Math.max(width, height) / 100;
+  context.strokeRect(left * width, top * height, (right - left) * width, (bottom - top) * height);
+}
+
+// Return a photo, turned as its file says, and reduced.
+async function read(file) {
+  if (file.size > MOST_BYTES) throw Object.assign(new Error(), {code: "too-large-photo"});
+  const bitmap = await createImageBitmap(file).catch(() => null);
+  if (!bitmap) throw Object.assign(new Error(), {code: "not-a-photo"});
+  const scale = SIDE / Math.max(bitmap.width, bitmap.height);
+  if (scale >= 1) return {bitmap, blob: file};
+  const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.ceil(side * scale));
+  const reduced = new OffscreenCanvas(width, height);
+  const context = reduced.getContext("2d");
+  context.fillStyle = "white"; // what is transparent
+  context.fillRect(0, 0, width, height);
+  context.imageSmoothingQuality = "high";
+  context.drawImage(bitmap, 0, 0, width, height);
+  const blob = await reduced.convertToBlob({type: "image/jpeg", quality: 0.9});
+  return {bitmap: await createImageBitmap(reduced), blob};
+}
+
+// Call `take` with each photo that the reader gives, or `fail` with an error that has a code.
+export function watchPhotos(take, fail) {
+  const open = (file) => file && read(file).then(take, fail);
+  element("choose-photo").addEventListener("click", () => element("photo-file").click());
+  element("photo-file").addEventListener("change", ({target}) => {
+    open(target.files[0]);
+    target.value = ""; // so that the same file can be chosen again
+  });
+  document.addEventListener("paste", ({clipboardData}) => open(clipboardData.files[0]));
+  document.addEventListener("dragover", (event) => event.preventDefault()); // so that one may drop
+  document.addEventListener("drop", (event) => {
+    event.preventDefault(); // the browser would leave the page and show the file
+    open(event.dataTransfer.files[0]);
+  });
+  for (const button of element("examples").querySelectorAll("button")) {
+    const {src} = button.querySelector("img");
+    button.addEventListener("click", () =>
+      fetch(src)
+        .then(async (response) => open(await response.blob()))
+        .catch(fail),
+    );
+  }
+}
