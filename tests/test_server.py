@@ -491,7 +491,8 @@ def test_what_is_no_photo_of_a_digit(steady):
     paper = Image.new("L", (800, 600), 230)
     whole = file_of(photo(centred(SEVEN), "pen on white paper", 1))
     bitmap, giant = file_of(paper, "BMP"), file_of(Image.new("1", (10_000, 5_001)), "PNG")
-    for content in b"", b"x" * 100, bitmap, whole[:3000], whole[: len(whole) // 2]:
+    turned = file_of(paper, "PNG", exif=b"Exif\0\0II*\0")  # it ends before it says how
+    for content in b"", b"x" * 100, bitmap, whole[:3000], whole[: len(whole) // 2], turned:
         assert refused(steady.post("/api/picture", data=content), "not-a-photo")
     assert refused(steady.post("/api/picture", data=file_of(paper)), "no-ink")
     assert refused(steady.post("/api/picture?run=x", data=whole), "no-such-run")
