@@ -148,11 +148,19 @@ def _likeness(digits, moved, stays):
     return digits @ moved.T / np.sqrt(np.maximum(kept, 1))  # a blank digit has likeness 0
 
 
-def _to_middle(picture):
-    """Return by how much, down and right, to move the centre of mass of a picture to (14, 14)."""
+def _place(picture, shift):
+    """Move a picture, (784,), by up to `shift` to where MNIST's authors place a digit.
+
+    Returns the moved picture, and whether a part of the digit may lie beyond the border. MNIST
+    leaves about 4 pixels free there.
+    """
     ink = np.float32(picture).reshape(28, 28)
     middle = [ink.sum(axis=axis) @ np.arange(28) / max(ink.sum(), 1) for axis in (1, 0)]
-    return [round(14 - place) for place in middle]
+    steps = [round(14 - place) for place in middle]  # down and right
+    down, right = (min(max(step, -shift), shift) for step in steps)
+    moved = _at_all_places(picture, shift)[shift - down, shift - right].ravel()
+    touches_border = ink.sum() > ink[1:-1, 1:-1].sum()
+    return moved, touches_border and 3 < max(map(abs, steps)) <= shift
 
 
 def _blur(pictures):
@@ -187,26 +195,21 @@ class TrainingDigits:
 
         Each is first moved by up to SHIFT to where MNIST's authors place digits. None where it is
         not known: the digits are not here, or they are other files than those of LEAST, or SHIFT
-        may have moved a part of a digit over the border. MNIST leaves about 4 pixels free there.
+        may have moved a part of the digit over the border.
         """
-        shift, places, is_cut = record.shift, [], []
-        for picture in pictures:
-            steps = _to_middle(picture)
-            down, right = (min(max(step, -shift), shift) for step in steps)
-            places.append(_at_all_places(picture, shift)[shift - down, shift - right].ravel())
-            inner = picture.reshape(28, 28)[1:-1, 1:-1]
-            is_cut.append(picture.sum() > inner.sum() and 3 < max(map(abs, steps)) <= shift)
+        if record.data not in LEAST:
+            return [None] * len(pictures)
+        placed = [_place(picture, record.shift) for picture in pictures]
+        moved = np.stack([picture for picture, _ in placed])
         try:
-            if record.data not in LEAST:
-                raise Refusal("no-data", record.name)
-            likeness = self.of(record).blurred_likeness(np.stack(places))
+            likeness = self.of(record).blurred_likeness(moved)
             if record.own_names:
-                own = self._own_of(record).blurred_likeness(np.stack(places))
+                own = self._own_of(record).blurred_likeness(moved)
                 likeness = np.maximum(likeness, own)
         except Refusal:
             return [None] * len(pictures)
         is_low = (likeness < LEAST[record.data]).tolist()
-        return [None if low and cut else low for low, cut in zip(is_low, is_cut, strict=True)]
+        return [None if low and cut else low for low, (_, cut) in zip(is_low, placed, strict=True)]
 
     def of(self, record: Record) -> Digits:
         """Return the training digits of a run, but never download any. Raises Refusal."""

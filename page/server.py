@@ -247,22 +247,22 @@ def answer_views(
     views = np.stack([*pictures.values()]).reshape(-1, 784)
     images = (views / 255).astype(np.float32)
     asked = [each.probabilities(images).tolist() if each else None for each in networks]
-    found: dict = {None: [None] * len(views)}
-    unlike = []
-    for network in networks:
-        learned = None  # from what; networks that learned from the same digits share a search
-        if network:
-            record = network.record
-            learned = record.data, record.data_dir, record.shift, str(record.own_names)
-            if learned not in found:
-                found[learned] = digits.are_unlike(record, views)
-        unlike.append(found[learned])
+    # Networks that learned from the same digits share a search.
+    records = {learned_from(each.record): each.record for each in networks if each}
+    found = {key: digits.are_unlike(record, views) for key, record in records.items()}
+    unknown = [None] * len(views)
+    unlike = [found[learned_from(each.record)] if each else unknown for each in networks]
     answer: dict = {"runs": [which(each.record) if each else None for each in networks]}
     for place, (view, picture) in enumerate(pictures.items()):
         answers = [each and each[place] for each in asked]
         answer[view] = {"picture": picture.ravel().tolist(), "answers": answers}
         answer[view]["unlike"] = [each[place] for each in unlike]
     return answer
+
+
+def learned_from(record: Record) -> tuple:
+    """Return what tells which digits a run learned from."""
+    return record.data, record.data_dir, record.shift, tuple(record.own_names or [])
 
 
 def answer_inside(image: np.ndarray, network: TrainedNetwork, digits: TrainingDigits) -> dict:
