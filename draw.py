@@ -38,8 +38,8 @@ SOFTMAX += ["--shift=0", "--own_digits=0"]
 def main(flags=()):
     """Load the newest networks, train softmax regression if there is none, and serve the page."""
     logging.getLogger("waitress").setLevel(logging.ERROR)  # it warns when a request waits
-    host, port, names, allow_saving, settings = read_flags(flags)
-    listener = listen(host, port)
+    given, settings = read_flags(flags)
+    listener = listen(given.host, given.port)
     runs, digits = TrainedRuns(settings.logdir), TrainingDigits(settings.data_dir)
     logdir = terminal.short(settings.logdir)
     if not load_newest(runs, digits, "convolutional"):
@@ -55,8 +55,9 @@ def main(flags=()):
     address, port = listener.getsockname()[:2]
     name = f"[{address}]" if ":" in address else address
     for_all = name in ("0.0.0.0", "[::]")
-    own_names = hosts.names_of_this_machine() | {host.lower(), name}
-    app = server.make_app(runs, digits, own_names, Path(own_digits.FOLDER), allow_saving, names)
+    own_names = hosts.names_of_this_machine() | {given.host.lower(), name}
+    folder, allowed = Path(own_digits.FOLDER), set(given.name)
+    app = server.make_app(runs, digits, own_names, folder, given.allow_saving, allowed)
     terminal.say(f"Draw at http://{'localhost' if for_all else name}:{port}/ (Ctrl-C ends it)")
     if for_all:
         here = "use this machine's IP address in place of localhost"
@@ -83,7 +84,7 @@ def train_softmax(settings):
 
 
 def read_flags(flags):
-    """Return address, port, names, whether others may save, and softmax regression's settings."""
+    """Return the flags, and the settings of softmax regression."""
     parser = Parser(prog="draw.py", description=__doc__.partition("\n")[0], allow_abbrev=False)
     add = parser.add_argument
     add("--logdir", help="folder of the trained runs (default: LOGDIR at the top of mnist.py)")
@@ -98,11 +99,10 @@ def read_flags(flags):
         type=read_name,
         help="another name in the page's address, or of a site that may show it; may be repeated",
     )
-    given = vars(parser.parse_args([str(flag) for flag in flags]))
-    host, port = given.pop("host"), given.pop("port")
-    allow_saving, names = given.pop("allow_saving"), set(given.pop("name"))
-    folders = [f"--{key}={value}" for key, value in given.items() if value is not None]
-    return host, port, names, allow_saving, read_settings(vars(mnist), [*SOFTMAX, *folders])
+    given = parser.parse_args([str(flag) for flag in flags])
+    folders = {"logdir": given.logdir, "data_dir": given.data_dir}
+    others = [f"--{key}={folder}" for key, folder in folders.items() if folder is not None]
+    return given, read_settings(vars(mnist), [*SOFTMAX, *others])
 
 
 def read_name(text):
