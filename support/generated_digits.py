@@ -80,7 +80,7 @@ def load(folder: str | Path) -> tuple[Uint8, Uint8, Uint8, Uint8]:
 
 
 def _read_ways():
-    """Read generated_digits.txt: for each digit, a list of what _read_strokes returns.
+    """Read generated_digits.txt: for each digit, a list of what read_strokes returns.
 
     A way with the frequency 3 is in the list three times.
     """
@@ -90,7 +90,7 @@ def _read_ways():
         try:
             if content:
                 digit, frequency, strokes = content.split(maxsplit=2)
-                ways[int(digit)] += [_read_strokes(strokes)] * int(frequency)
+                ways[int(digit)] += [read_strokes(strokes)] * int(frequency)
         except (ValueError, IndexError) as error:
             raise ValueError(f"{WAYS}, line {number}, cannot be read: {line!r}") from error
     if [] in ways:
@@ -98,13 +98,14 @@ def _read_ways():
     return ways
 
 
-def _read_strokes(strokes):
+def read_strokes(strokes: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the points of a way, (points, 2), and its segments, (segments, 4).
 
     A segment leads from one point to the next. Its row holds the indices of four points: the
     one before the segment, its start, its end, and the one after it.
     """
-    points, segments = [], []
+    points: list[list[float]] = []
+    segments: list[tuple] = []
     for stroke in strokes.split(";"):
         order = []  # ends and corners are repeated, so that no point beyond them bends the curve
         for word in stroke.split():
@@ -113,8 +114,8 @@ def _read_strokes(strokes):
             points.append([float(x), float(y)])
         order = [order[0], *order, order[-1]]
         segments += zip(order, order[1:], order[2:], order[3:], strict=False)
-    segments = np.array(segments)
-    return np.array(points), segments[segments[:, 1] != segments[:, 2]]
+    rows = np.array(segments)
+    return np.array(points), rows[rows[:, 1] != rows[:, 2]]
 
 
 def _draw(rng, points, segments):

@@ -314,8 +314,7 @@ def test_few_test_digits_and_most_letters_and_pairs_look_like_no_digit(data, dat
     searched = digits.TrainingDigits(data_dir)
     no_digits.wait(searched, record)
     images = np.stack(dice.sample(list(data.test.images.reshape(-1, 28, 28)), 1000))
-    moved = no_digits.move(np.random.default_rng(dice.randrange(9999)), images, shift)
-    shares = {"moved": no_digits.ask(searched, record, moved)}
+    shares = {"moved": no_digits.ask(searched, record, no_digits.move(images, shift))}
     for kind, pictures in no_digits.make_kinds(images).items():
         shares[kind] = no_digits.ask(searched, record, pictures)
         if re.match("(capitals|small letters) that are no digits|two digits", kind):

@@ -20,6 +20,7 @@ from support import generated_digits, settings, terminal
 from support.centre import centre
 from support.saved import Record
 from tools import MNIST
+from tools.shifted_digits import move_right
 
 FORMS = Path(__file__).with_suffix(".txt")
 DRAWN = 20  # how often each form is drawn
@@ -35,7 +36,7 @@ def read_forms():
         if content:
             name, strokes = content.split(maxsplit=1)
             name, _, digit = name.partition("=")
-            forms[name, digit] = generated_digits._read_strokes(strokes)
+            forms[name, digit] = generated_digits.read_strokes(strokes)
     return forms
 
 
@@ -52,12 +53,11 @@ def draw(dice, points, segments):
     ]
 
 
-def move(dice, images, shift):
-    """Move each image, (n, 28, 28), by up to `shift` in each direction, as training does."""
-    padded = np.pad(images, [(0, 0), (shift, shift), (shift, shift)])
-    places = dice.integers(0, 2 * shift + 1, (len(images), 2))
-    moved = [each[y : y + 28, x : x + 28] for each, (y, x) in zip(padded, places, strict=True)]
-    return np.stack(moved)
+def move(images, shift):
+    """Move each image, uint8 (n, 28, 28), by up to `shift` in each direction, as training does."""
+    data = input_data.DataSet(images, images[:, 0, 0], dtype="uint8", seed=0, shift=shift)
+    moved, _ = data.next_batch(len(images))
+    return moved.reshape(-1, 28, 28)
 
 
 def pair(dice, images, distance):
@@ -85,8 +85,7 @@ def make_kinds(images):
     kinds["two digits side by side"] = [pair(dice, images, 28) for _ in range(PAIRS)]
     kinds["two digits that overlap"] = [pair(dice, images, 14) for _ in range(PAIRS)]
     for pixels in [2, 4, 6, 8]:
-        moved = np.pad(images[:1000], [(0, 0), (0, 0), (pixels, 0)])[:, :, :28]
-        kinds[f"test digits, {pixels} to the right"] = moved
+        kinds[f"test digits, {pixels} to the right"] = move_right(images[:1000], pixels)
     return {kind: np.stack(made) for kind, made in kinds.items()}
 
 
@@ -123,11 +122,11 @@ def main(flags):
         kinds = make_kinds(test)
         heads = [f"`SHIFT = {shift}`" for shift in SHIFTS]
         terminal.say(f"\n| {data.train.name} | {' | '.join(heads)} |\n|{'---|' * (len(heads) + 1)}")
-        dice, rows = np.random.default_rng(0), {kind: [] for kind in ["test digits, moved", *kinds]}
+        rows = {kind: [] for kind in ["test digits, moved", *kinds]}
         for record.shift in SHIFTS:
-            moved = move(dice, test, record.shift)
-            for kind, images in {"test digits, moved": moved, **kinds}.items():
-                rows[kind].append(f"{ask(digits, record, images):.1%}")
+            kinds["test digits, moved"] = move(test, record.shift)
+            for kind, shares in rows.items():
+                shares.append(f"{ask(digits, record, kinds[kind]):.1%}")
         for kind, shares in rows.items():
             terminal.say(f"| {kind} | {' | '.join(shares)} |")
 
