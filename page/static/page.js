@@ -533,7 +533,7 @@ SIDES.forEach((name, side) => {
   select.addEventListener("blur", showRuns); // while it had the focus, its list was not updated
   best.addEventListener("click", () => choose(side, best.value));
 });
-watchPhotos(putPhoto, ({code = "server-gone"}) => alarm(Object.assign(new Trouble(), {code})));
+watchPhotos(putPhoto, (code) => alarm(Object.assign(new Trouble(), {code})));
 paper.onChange(changed);
 
 // ---------------------------------------------------------------- the reader's language, and the start

@@ -47,11 +47,8 @@ function markBox([left, top, right, bottom]) {
   context.strokeRect(left * width, top * height, (right - left) * width, (bottom - top) * height);
 }
 
-// Return a photo, turned as its file says, and reduced.
-async function read(file) {
-  if (file.size > MOST_BYTES) throw Object.assign(new Error(), {code: "too-large-photo"});
-  const bitmap = await createImageBitmap(file).catch(() => null);
-  if (!bitmap) throw Object.assign(new Error(), {code: "not-a-photo"});
+// Reduce a photo to what is shown and sent, if it is larger.
+async function reduce(bitmap, file) {
   const scale = SIDE / Math.max(bitmap.width, bitmap.height);
   if (scale >= 1) return {bitmap, blob: file};
   const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.ceil(side * scale));
@@ -65,9 +62,16 @@ async function read(file) {
   return {bitmap: await createImageBitmap(reduced), blob};
 }
 
-// Call `take` with each photo that the reader gives, or `fail` with an error that has a code.
+// Call `take` with each photo that the reader gives, or `fail` with the code of what is wrong.
 export function watchPhotos(take, fail) {
-  const open = (file) => file && read(file).then(take, fail);
+  async function open(file) {
+    if (!file) return;
+    if (file.size > MOST_BYTES) return fail("too-large-photo");
+    const bitmap = await createImageBitmap(file).catch(() => null); // turned as the file says
+    if (!bitmap) return fail("not-a-photo");
+    take(await reduce(bitmap, file));
+  }
+
   element("choose-photo").addEventListener("click", () => element("photo-file").click());
   element("photo-file").addEventListener("change", ({target}) => {
     open(target.files[0]);
@@ -80,11 +84,10 @@ export function watchPhotos(take, fail) {
     open(event.dataTransfer.files[0]);
   });
   for (const button of element("examples").querySelectorAll("button")) {
-    const {src} = button.querySelector("img");
-    button.addEventListener("click", () =>
-      fetch(src)
-        .then(async (response) => open(await response.blob()))
-        .catch(fail),
-    );
+    button.addEventListener("click", async () => {
+      const response = await fetch(button.querySelector("img").src).catch(() => null);
+      if (!response) return fail("server-gone");
+      open(await response.blob());
+    });
   }
 }
