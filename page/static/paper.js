@@ -190,7 +190,7 @@ function tryEdge() {
   put(edged);
 }
 
-// Move the drawing by one pixel. All that one key does while it is held is undone together.
+// Move the drawing by one pixel. Moves that follow each other are undone together.
 function nudge([right, down]) {
   lift();
   const drawing = strokes.length ? moved(strokes, PIXEL * right, PIXEL * down) : strokes;
@@ -224,7 +224,8 @@ canvas.addEventListener("pointerdown", (event) => {
   document.activeElement?.blur(); // else Space would press the button that was clicked last
   lift();
   canvas.setPointerCapture(event.pointerId);
-  const act = end === ERASER ? erase : isMoving ? drag : draw;
+  let act = isMoving ? drag : draw;
+  if (end === ERASER) act = erase;
   const {pointerId: id, pointerType: type} = event;
   pointer = {id, type, buttons: end.buttons, act, from: placeOf(event), stroke: null};
   past.push(strokes);
