@@ -36,14 +36,14 @@ export const CHINESE = {
   "inside-empty": "写点什么，就能看到每一层做了什么。",
   similar: "网络以前见过什么",
   "similar-why":
-    "这是训练集中与每幅图最相似的六个数字。网络只从训练集中学习过。如果其中没有与你的画相似的，它的回答就只是猜测，而猜错时看起来可能同样有把握。",
+    "这是训练集中与每幅图最相似的六个数字。网络只从训练集中学习过。如果其中没有与这幅图相似的，它的回答就只是猜测，而猜错时看起来可能同样有把握。",
   "shift-title": "越不相似，越容易认错",
   "shift-x": "最相似数字的相似度",
   "shift-y": "识别正确率",
   "shift-points":
     "把 MNIST 测试集的数字向右移 0、2、4、6、8 个像素：相似度依次为 90%、79%、66%、55%、45%；识别正确率依次为 98%、87%、45%、18%、11%。",
   "shift-what":
-    "这条曲线是用一次默认训练（测试集正确率 98%）测得的，不是这里所选的训练：把 MNIST 测试集的数字向右移 0 到 8 个像素（px）。红线是你的画。",
+    "这条曲线是用一次默认训练（测试集正确率 98%）测得的，不是这里所选的训练：把 MNIST 测试集的数字向右移 0 到 8 个像素（px）。红线是你的两幅图。",
   "similar-middle":
     "训练集的数字都在正中，大小与纸上的框差不多：网络从来没有见过写在边上的数字，也没有见过小得多的数字。",
   "similar-placed":
@@ -161,19 +161,19 @@ export const SENTENCES = {
   },
   "photo-inverted": {
     en: "The ink is darker than the paper. In MNIST it is lighter, so the photo was inverted.",
-    zh: "墨迹比纸深。MNIST 中的墨迹比纸浅，所以照片反了色。",
+    zh: "墨迹比纸深。MNIST 中的墨迹比纸浅，所以把照片反了色。",
   },
   "photo-light": {
     en: "The ink is lighter than the paper, as in MNIST, so the photo was not inverted.",
-    zh: "墨迹比纸浅，与 MNIST 一样，所以照片没有反色。",
+    zh: "墨迹比纸浅，与 MNIST 一样，所以没有反色。",
   },
   "photo-digits": {
     en: "There are {count} digits: the networks read the largest, in the frame.",
     zh: "照片中有 {count} 个数字：网络读的是框里最大的那个。",
   },
   "not-a-photo": {
-    en: "The file is not a picture that this browser can read: save it as PNG, JPEG or WebP.",
-    zh: "这个文件不是浏览器能读取的图片：请存成 PNG、JPEG 或 WebP。",
+    en: "The file is not a picture that the page can read: save it as PNG, JPEG or WebP.",
+    zh: "这个文件不是本页能读取的图片：请存成 PNG、JPEG 或 WebP。",
   },
   "too-large-photo": {
     en: "A picture may have 20 MB at most: make it smaller.",
@@ -234,12 +234,12 @@ export const SENTENCES = {
     zh: "这个网络已经“死亡”：无论写什么，都有一层全是 0，所以它总是给出同样的回答。",
   },
   "similar-usual": {
-    en: "For a test digit, the most similar training digit is usually {usual} similar. For your drawing it is {drawn} as drawn and {centred} centred.",
-    zh: "对测试集的数字，最相似的训练数字通常有 {usual} 的相似度。你的画原样是 {drawn}，居中后是 {centred}。",
+    en: "For a test digit, the most similar training digit is usually {usual} similar. For the first picture it is {drawn}, for the second {centred}.",
+    zh: "对测试集的数字，最相似的训练数字通常有 {usual} 的相似度。第一幅图是 {drawn}，第二幅是 {centred}。",
   },
   "similar-moved": {
-    en: "This network was trained on digits moved by up to {shift} pixels. Each digit is shown at the place where it is most similar to your drawing.",
-    zh: "这个网络训练时，数字最多移动了 {shift} 个像素。每个数字都显示在与你的画最相似的位置。",
+    en: "This network was trained on digits moved by up to {shift} pixels. Each digit is shown at the place where it is most similar to the picture.",
+    zh: "这个网络训练时，数字最多移动了 {shift} 个像素。每个数字都显示在与图最相似的位置。",
   },
   "similar-own": {en: "yours", zh: "你写的"},
   "similar-one": {en: "a {label}, {likeness} similar", zh: "数字 {label}，相似度 {likeness}"},
