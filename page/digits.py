@@ -19,8 +19,8 @@ from support.terminal import Problem
 # The median likeness of a test digit to its best match, as tools/shifted_digits.py measures it.
 USUAL = {"MNIST": 0.900, input_data.GENERATED: 0.936}
 USUAL_MOVED = {"MNIST": 0.909, input_data.GENERATED: 0.942}  # with SHIFT, whether it is 1 or 8
-# A picture is unlike the digits if its likeness to each, blurred, is lower than this. So are 2% of
-# the test digits at most, as tools/no_digits.py measures it.
+# A picture looks like no digit if its likeness to each of them, blurred, is lower than this. So it
+# is for 2% of the test digits at most, as tools/no_digits.py measures it.
 LEAST = {"MNIST": 0.925, input_data.GENERATED: 0.935}
 
 SAMPLE, PLACES, BEST = 1000, 16, 500  # of the three steps of Digits.most_like

@@ -21,7 +21,7 @@ Strokes = list[list[list[float]]]
 
 MOST_PIXELS = 50_000_000  # of a photo
 SIDE = 800  # a photo's longer side is reduced or enlarged to so many pixels
-GRID, WINDOW = 64, 33  # the paper's brightness is the median over half of SIDE, at 1/64 of it
+GRID, WINDOW = 64, 33  # the photo is reduced to GRID; the paper's brightness is a median there
 FAINTEST = 0.05  # less contrast to the paper is not ink
 WEAKEST = 20  # less ink is a speck; a digit 40 pixels high has about 100 if it is dark
 MOST_PARTS = 50  # of the ink in a photo

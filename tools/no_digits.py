@@ -1,10 +1,10 @@
-"""Measure which pictures the page says look like no digit that a network learned from.
+"""Measure of which pictures the page says that they look like no digit.
 
     python -m tools.no_digits
 
-It asks for test digits, for letters and other shapes, drawn as on the page with the lines in
-no_digits.txt, each time a little differently, and for two test digits on one paper. The answers
-depend on the training digits and SHIFT alone, so no network is needed.
+It asks about test digits, about two of them on one paper, and about letters and other shapes. Those
+are drawn as on the page, with the lines in no_digits.txt, each time a little differently. The
+answers depend on the training digits and SHIFT alone, so no network is needed.
 """
 
 import time
@@ -70,7 +70,7 @@ def pair(dice, images, distance):
 
 
 def make_kinds(images):
-    """Return the pictures to ask for, {kind: uint8 (n, 28, 28)}; images: the test digits."""
+    """Return the pictures to ask about, {kind: uint8 (n, 28, 28)}; images: the test digits."""
     dice, kinds = np.random.default_rng(0), {"test digits": images}
     views = {"as drawn": pictures.as_drawn, "centred": pictures.centred}
     for (name, digit), form in read_forms().items():
