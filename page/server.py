@@ -147,12 +147,16 @@ def make_app(
     @app.post("/api/own-digits")
     def keep_drawing():
         refuse_other_machines()
-        question = read_json()
-        digit, is_photo = question.get("digit"), "image" in question
-        drawing = read_image(question["image"]) if is_photo else read_strokes(question)
+        question, strokes = read_json(), None
+        if "image" in question:  # of a photo
+            picture = np.uint8(np.round(255 * read_image(question["image"]).reshape(28, 28)))
+        else:
+            strokes = read_strokes(question)
+            picture = centred(strokes)
+        digit = question.get("digit")
         if type(digit) is not int or digit not in range(10):
             raise Refusal("not-a-digit")
-        return {"name": keep(own_digits, digit, drawing)}
+        return {"name": keep(own_digits, digit, picture, strokes)}
 
     @app.delete("/api/own-digits/<path:name>")
     def take_drawing_back(name):

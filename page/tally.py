@@ -11,26 +11,23 @@ import numpy as np
 from PIL.PngImagePlugin import PngInfo
 
 from page.networks import Refusal, TrainedNetwork
-from page.pictures import Strokes, as_drawn, centred
+from page.pictures import Strokes, as_drawn
 from support import own_digits, terminal
 
 MOST = 1000  # how many drawings are kept
 STROKES = "strokes"  # the key of this text in a PNG file
 
 
-def keep(folder: Path, digit: int, drawing: Strokes | np.ndarray) -> str:
-    """Keep a drawing, or a photo's picture, and return its name, "<digit>/<name>.png".
+def keep(folder: Path, digit: int, picture: np.ndarray, strokes: Strokes | None) -> str:
+    """Keep a picture, uint8 (28, 28), and return its name, "<digit>/<name>.png".
 
-    drawing: its strokes; or the picture, float32 (1, 784), 1 is ink. Raises Refusal.
+    strokes: of the drawing from which the picture was made, if there is one. Raises Refusal.
     """
     if len(own_digits.paths(folder)) >= MOST:
         raise Refusal("too-many-digits")
     texts = PngInfo()
-    if isinstance(drawing, np.ndarray):
-        picture = np.uint8(np.round(255 * drawing.reshape(28, 28)))
-    else:
-        picture = centred(drawing)
-        texts.add_text(STROKES, json.dumps(drawing), zip=True)
+    if strokes:
+        texts.add_text(STROKES, json.dumps(strokes), zip=True)
     try:
         return own_digits.save(folder, digit, picture, texts)
     except OSError as error:
