@@ -54,8 +54,11 @@ def check_origin(request: Request, allowed: Set[str]) -> None:
     own = [f"http://{host}", f"https://{host}"]
     origin = request.headers.get("Origin", own[0]).lower()
     site = name_of(origin, "https?://")
-    if origin not in own and site not in allowed:
-        raise Refusal("other-site", reason=site) if site else Refusal("nameless")
+    if origin in own or site in allowed:
+        return
+    if site is None:
+        raise Refusal("nameless")
+    raise Refusal("other-site", reason=site)
 
 
 def is_from_this_machine(request: Request) -> bool:

@@ -69,7 +69,7 @@ class Photo:
     box: list[float]  # left, top, right and bottom of the largest, as shares of the photo's sides
 
 
-@dataclasses.dataclass(eq=False)
+@dataclasses.dataclass(eq=False)  # NumPy's arrays cannot be compared in one word
 class Digit:
     """A digit in a photo, or a part of one."""
 
@@ -232,8 +232,10 @@ def belongs(part: Digit, digit: Digit) -> bool:
     """
     size = max(digit.sides)
     gaps = np.maximum(digit.box[:2] - part.box[2:], part.box[:2] - digit.box[2:])
-    is_beside = part.sides[1] > size / 2 and -gaps[0] < min(part.sides[0], digit.sides[0]) / 2
-    return bool(gaps.max() < size / (20 if is_beside else 8))
+    shared = -gaps[0]  # the width that both have in common
+    is_beside = shared < min(part.sides[0], digit.sides[0]) / 2
+    farthest = size / (20 if is_beside and part.sides[1] > size / 2 else 8)
+    return bool(gaps.max() < farthest)
 
 
 def thickened(digit: Digit) -> np.ndarray:
