@@ -26,14 +26,14 @@ let nudged = null; // the last drawing that Shift and an arrow key made
 let isMoving = false; // dragging moves the drawing, and does not draw
 let pointer = null; // what draws, moves or erases now: {id, type, buttons, act, from, stroke}
 let penSeen = -PALM; // when an event of a pen came last
-let tell = () => {}; // what is called after each change of the drawing
+let notify = () => {}; // what is called after each change of the drawing
 const keyboard = {x: MIDDLE, y: MIDDLE, stroke: null, held: new Set()};
 
 // ---------------------------------------------------------------- the drawing
 
 // Have `listener` called after each change of the drawing.
 export function onChange(listener) {
-  tell = listener;
+  notify = listener;
 }
 
 // Replace the drawing by another one.
@@ -75,10 +75,10 @@ function lift() {
 
 function show(drawing) {
   strokes = drawing;
-  drawn();
+  redraw();
 }
 
-function drawn() {
+function redraw() {
   const strokeStyle = getComputedStyle(canvas).color;
   context.setTransform(canvas.width / PAPER, 0, 0, canvas.height / PAPER, 0, 0);
   context.clearRect(0, 0, PAPER, PAPER);
@@ -88,7 +88,7 @@ function drawn() {
   if (!strokes.length) isMoving = false;
   showButtons();
   if (!pointer) remember();
-  tell();
+  notify();
 }
 
 function pathOf(stroke) {
@@ -230,7 +230,7 @@ canvas.addEventListener("pointerdown", (event) => {
   pointer = {id, type, buttons: end.buttons, act, from: placeOf(event), stroke: null};
   past.push(strokes);
   act(...pointer.from);
-  drawn();
+  redraw();
 });
 
 canvas.addEventListener("pointermove", (event) => {
@@ -238,7 +238,7 @@ canvas.addEventListener("pointermove", (event) => {
   if (!(event.buttons & pointer.buttons)) return lift(); // its pointerup was lost
   const parts = event.getCoalescedEvents?.() ?? [];
   for (const part of parts.length ? parts : [event]) pointer.act(...placeOf(part));
-  drawn();
+  redraw();
 });
 
 for (const type of ["pointerup", "pointercancel", "lostpointercapture"]) {
@@ -281,7 +281,7 @@ canvas.addEventListener("keydown", (event) => {
   }
   event.preventDefault(); // arrows and space would scroll the page
   showPen();
-  if (keyboard.stroke) drawn();
+  if (keyboard.stroke) redraw();
 });
 canvas.addEventListener("keyup", (event) => keyboard.held.delete(event.key));
 canvas.addEventListener("blur", () => {
@@ -301,6 +301,6 @@ element("move").addEventListener("click", () => {
   showButtons();
 });
 element("edge").addEventListener("click", tryEdge);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawn);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 recall();
-drawn();
+redraw();
