@@ -3,7 +3,7 @@
 
 import {closeSum, DIGITS, element, make, paint, placeOfMost, showInside} from "./inside.js";
 import * as paper from "./paper.js";
-import {describePhoto, photo, showPhoto, watchPhotos} from "./photo.js";
+import {describePhoto, nameViews, photo, showPhoto, watchPhotos} from "./photo.js";
 import {certainty, language, number, percent, sentenceOf, speakLanguage, text} from "./texts.js";
 
 const SIDES = ["left", "right"];
@@ -187,7 +187,8 @@ function showRuns() {
     const better = isWeak(run) && bestOf(run.network);
     const weak = isWeak(run) ? text("weak", {accuracy: percent(run.accuracy)}) : "";
     fillSelect(select, side);
-    facts.textContent = run ? factsText(run) : start ? text("no-run") : "";
+    const none = start ? text("no-run") : "";
+    facts.textContent = run ? factsText(run) : none;
     facts.classList.toggle("learning", Boolean(run && isLearning(run)));
     best.hidden = !better || isWeak(better);
     best.value = better?.name ?? "";
@@ -247,12 +248,12 @@ const followRuns = latest(async () => {
 // What is asked: the drawing and the state of both runs.
 const runStates = () => SIDES.map((_, side) => stateOf(runOf(side))).join();
 const question = () => `${drawings},${runStates()}`;
-const isEmpty = () => !paper.strokes.length && !photo();
+const isEmpty = () => !paper.strokes.length && !photo;
 
 async function askAbout(names) {
-  if (!photo()) return ask("api/drawing", {strokes: paper.strokes, runs: names});
+  if (!photo) return ask("api/drawing", {strokes: paper.strokes, runs: names});
   const asked = new URLSearchParams(names.map((name) => ["run", name ?? ""]));
-  const {plain, prepared, ...facts} = await ask(`api/picture?${asked}`, photo().blob);
+  const {plain, prepared, ...facts} = await ask(`api/picture?${asked}`, photo.blob);
   return {...facts, [VIEWS[0]]: plain, [VIEWS[1]]: prepared};
 }
 
@@ -301,7 +302,7 @@ function edgeText() {
 }
 
 function showVerdicts() {
-  describePhoto(photo() && answer);
+  describePhoto(photo && answer);
   element("edge-says").textContent = edgeText();
   for (const {view, side, card, part} of cards) {
     const shares = answer?.[view].answers[side];
@@ -423,10 +424,10 @@ function keep(digit) {
     element("own-says").textContent = text("own-empty"); // until something is drawn
     return;
   }
-  if (photo() && !answer) return; // nothing was found in it
+  if (photo && !answer) return; // nothing was found in it
   change(async () => {
-    const kept = {strokes: paper.strokes, photo: photo()};
-    const image = photo() && answer.centred.picture.map((value) => value / 255);
+    const kept = {strokes: paper.strokes, photo};
+    const image = photo && answer.centred.picture.map((value) => value / 255);
     const question = image ? {digit, image} : {digit, strokes: kept.strokes};
     const {name} = await ask("api/own-digits", question);
     pressed.push({name, ...kept});
@@ -499,7 +500,7 @@ function showScore(score, side) {
 
 // Called when the drawing or the photo is another one.
 function changed() {
-  if (photo() && paper.strokes.length) showPhoto(null);
+  if (photo && paper.strokes.length) showPhoto(null);
   if (element("own-says").textContent === text("own-empty")) showOwn();
   drawings += 1;
   update();
@@ -508,6 +509,7 @@ function changed() {
 function putPhoto(next) {
   paper.clear();
   showPhoto(next);
+  answer = null; // of what was there before: keep() must not take its picture
   changed();
 }
 
@@ -540,6 +542,7 @@ paper.onChange(changed);
 
 function showLanguage(wanted) {
   speakLanguage(wanted);
+  nameViews();
   document.querySelector(`[name=language][value=${language}]`).checked = true;
   alarm(trouble);
   element("notice").textContent = "";

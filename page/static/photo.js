@@ -7,29 +7,32 @@ const MOST_BYTES = 20 * 1024 * 1024; // the server reads no larger file
 const SIDE = 1200; // the longer side of what is sent: the server needs no more
 const canvas = element("photo");
 
-let shown = null; // the photo: {bitmap, blob}, or null
-
-export const photo = () => shown;
+export let photo = null; // {bitmap, blob}; null while none is shown
 
 // Show a photo, or with null none.
 export function showPhoto(next) {
-  shown = next;
-  canvas.hidden = !shown;
-  canvas.parentElement.classList.toggle("photographed", Boolean(shown));
-  if (shown) draw();
+  photo = next;
+  canvas.hidden = !photo;
+  canvas.parentElement.classList.toggle("photographed", Boolean(photo));
+  if (photo) draw();
+  nameViews();
   describePhoto(null);
 }
 
-function draw() {
-  [canvas.width, canvas.height] = [shown.bitmap.width, shown.bitmap.height];
-  canvas.getContext("2d").drawImage(shown.bitmap, 0, 0);
+// Name the two views after what they show.
+export function nameViews() {
+  for (const part of document.querySelectorAll("[data-photo]")) {
+    part.textContent = photo ? text(part.dataset.photo) : englishOrChinese(part);
+  }
 }
 
-// Name the two views after what they show, and say what the server found in the photo.
+function draw() {
+  [canvas.width, canvas.height] = [photo.bitmap.width, photo.bitmap.height];
+  canvas.getContext("2d").drawImage(photo.bitmap, 0, 0);
+}
+
+// Say what the server found in the photo.
 export function describePhoto(answer) {
-  for (const part of document.querySelectorAll("[data-photo]")) {
-    part.textContent = shown ? text(part.dataset.photo) : englishOrChinese(part);
-  }
   const says = answer ? [text(answer.inverted ? "photo-inverted" : "photo-light")] : [];
   if (answer?.digits > 1) {
     says.push(text("photo-digits", {count: number(answer.digits)}));
