@@ -108,10 +108,7 @@ def make_app(
     @app.post("/api/picture")
     def evaluate_photo():
         photo = from_photo(read_photo_file())
-        names = flask.request.args.getlist("run")
-        if not names:
-            records = runs.list()
-            names = [newest(records, network) for network in KINDS]
+        names = flask.request.args.getlist("run") or list_runs()["start"]
         networks = [runs.get(name) if name else None for name in names]
         views = {"plain": photo.plain, "prepared": photo.prepared}
         answer = answer_views(views, networks, digits)
