@@ -155,8 +155,9 @@ def ink_of(sheet: Image.Image, is_dark: bool) -> np.ndarray:
 def threshold(ink: np.ndarray) -> float:
     """Return the contrast from which on there is ink.
 
-    Of what stands out from noise, two groups are formed that differ most (Otsu 1979), such as the
-    lines of squared paper and ink. At the edge of a line, the contrast is half of that within.
+    What stands out from noise is divided into the two groups that differ most (Otsu 1979), such as
+    the lines of squared paper and ink. At the edge of a line, the contrast is half of that within:
+    so half the mean of the second group is returned, if it stands out from noise.
     """
     # In half of the pixels, or more, there is only noise. Its standard deviation, if it is normal:
     noise = np.diff(np.quantile(ink[::4, ::4], [0.35, 0.5]))[0] / 0.385
@@ -169,11 +170,11 @@ def threshold(ink: np.ndarray) -> float:
     return max(lowest, means[variances.argmax()] / 2)
 
 
-def connect(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Find the runs of ink in all rows of a mask, and which of them are connected.
+def label_runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Find the runs of ink in all rows of a mask, and label those that are connected alike.
 
-    Returns the row, the start and the end of each run, (n, 3); and for each run the number of the
-    first one that is connected to it, (n,).
+    Returns the row, the start and the end of each run, (n, 3); and the label of each, (n,), which
+    is the number of the first run that is connected to it.
     """
     edges = np.diff(np.pad(mask, [(0, 0), (1, 1)]).astype(np.int8))
     rows, starts = np.nonzero(edges > 0)
@@ -184,13 +185,13 @@ def connect(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     last = np.searchsorted(rows * width + starts, (rows + 1) * width + ends, "right")
     pairs = [(run, below) for run in range(len(rows)) for below in range(first[run], last[run])]
     upper, lower = np.array(pairs, int).reshape(-1, 2).T
-    names = np.arange(len(rows))
-    while (names[upper] != names[lower]).any():
-        least = np.minimum(names[upper], names[lower])
-        np.minimum.at(names, names[upper], least)
-        np.minimum.at(names, names[lower], least)
-        names = names[names]
-    return np.stack([rows, starts, ends], axis=1), names
+    labels = np.arange(len(rows))
+    while (labels[upper] != labels[lower]).any():
+        least = np.minimum(labels[upper], labels[lower])
+        np.minimum.at(labels, labels[upper], least)
+        np.minimum.at(labels, labels[lower], least)
+        labels = labels[labels]
+    return np.stack([rows, starts, ends], axis=1), labels
 
 
 def find_parts(ink: np.ndarray) -> list[Digit]:
@@ -199,14 +200,15 @@ def find_parts(ink: np.ndarray) -> list[Digit]:
     What reaches the photo's border is left out: the table, a shadow, the lines of squared paper.
     """
     mask = ink > threshold(ink)
-    runs, names = connect(mask)
+    runs, labels = label_runs(mask)
     inner = np.asarray(Image.fromarray(mask).convert("L").filter(ImageFilter.MinFilter(3))) > 0
-    sums = np.cumsum(np.pad((ink * (mask & ~inner)).ravel(), (1, 0)), dtype=float)
+    outline = mask & ~inner
+    sums = np.cumsum(np.pad((ink * outline).ravel(), (1, 0)), dtype=float)
     height, width = ink.shape
     starts, ends = runs[:, 0] * width + runs[:, 1], runs[:, 0] * width + runs[:, 2]
-    strengths = np.bincount(names, sums[ends] - sums[starts])
+    strengths = np.bincount(labels, sums[ends] - sums[starts])
     strongest = np.argsort(-strengths)[: min(MOST_PARTS, np.count_nonzero(strengths))]
-    parts = [Digit(runs[names == name], strengths[name]) for name in strongest]
+    parts = [Digit(runs[labels == label], strengths[label]) for label in strongest]
     return [part for part in parts if min(*part.box, *([width, height] - part.box[2:])) > 0]
 
 
