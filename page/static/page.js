@@ -3,7 +3,7 @@
 
 import {closeSum, DIGITS, element, make, paint, placeOfMost, showInside} from "./inside.js";
 import * as paper from "./paper.js";
-import {describePhoto, nameViews, photo, showPhoto, watchPhotos} from "./photo.js";
+import {describePhoto, nameViews, showPhoto, watchPhotos} from "./photo.js";
 import {certainty, language, number, percent, sentenceOf, speakLanguage, text} from "./texts.js";
 
 const SIDES = ["left", "right"];
@@ -32,6 +32,7 @@ let ownTrouble = null; // why it said nothing, or kept nothing, or null
 let tallied = null; // the states of the runs that its tallies are for
 const pressed = []; // what the presses kept, for Undo: {name, strokes}, the last one at the end
 let aim = null; // while 30 digits are asked for: how many pictures of each there are to be
+let hasTold = false; // what stands below the digits holds only until something is drawn
 let isKeeping = false; // the server has not answered a press or Undo yet
 
 const cards = VIEWS.flatMap((view) =>
@@ -210,7 +211,9 @@ function fillSelect(select, side) {
       const options = members.map((run) => new Option(optionText(run), run.name));
       return make("optgroup", {label: text(network), hidden: !members.length}, ...options);
     });
-    select.replaceChildren(...(follow ? [new Option(follow, "")] : []), ...groups);
+    const content = [...(follow ? [new Option(follow, "")] : []), ...groups];
+    const isSame = content.map((part) => part.outerHTML).join("") === select.innerHTML;
+    if (!isSame) select.replaceChildren(...content); // else the browser would lose its place
   }
   select.value = choice[side];
 }
@@ -239,7 +242,7 @@ const followRuns = latest(async () => {
   });
   showRuns();
   if (runStates() !== tallied) updateOwn();
-  if (!isEmpty() && question() !== answered) update();
+  if (!paper.isEmpty() && question() !== answered) update();
   else if (insideIsDue) updateInside();
 });
 
@@ -248,10 +251,10 @@ const followRuns = latest(async () => {
 // What is asked: the drawing and the state of both runs.
 const runStates = () => SIDES.map((_, side) => stateOf(runOf(side))).join();
 const question = () => `${drawings},${runStates()}`;
-const isEmpty = () => !paper.strokes.length && !photo;
 
 async function askAbout(names) {
-  if (!photo) return ask("api/drawing", {strokes: paper.strokes, runs: names});
+  const {strokes, photo} = paper;
+  if (!photo) return ask("api/drawing", {strokes, runs: names});
   const asked = new URLSearchParams(names.map((name) => ["run", name ?? ""]));
   const {plain, prepared, ...facts} = await ask(`api/picture?${asked}`, photo.blob);
   return {...facts, [VIEWS[0]]: plain, [VIEWS[1]]: prepared};
@@ -261,7 +264,7 @@ const update = latest(async () => {
   if (!start) return;
   const asked = question();
   const names = SIDES.map((_, side) => runOf(side)?.name ?? null);
-  const isAnswerable = !isEmpty() && names.some(Boolean);
+  const isAnswerable = !paper.isEmpty() && names.some(Boolean);
   let received = null;
   const waiting = setTimeout(() => document.body.classList.add("late-answer"), 1000);
   answered = null;
@@ -279,7 +282,7 @@ const update = latest(async () => {
   }
   clearTimeout(waiting);
   document.body.classList.remove("late-answer");
-  answer = isEmpty() ? null : received; // the paper may have been cleared meanwhile
+  answer = paper.isEmpty() ? null : received; // the paper may have been cleared meanwhile
   showVerdicts();
   clearTimeout(resting);
   resting = setTimeout(updateInside, answer ? 100 : 0); // while the pen moves, verdicts come first
@@ -290,7 +293,7 @@ function edgeText() {
   if (!answer || !paper.isAtEdge()) return "";
   const asked = answer.runs.map((run) => runs.find(({name}) => name === run?.run));
   const moved = asked.findIndex((run) => run?.shift);
-  const plain = asked.findIndex((run) => run?.shift === 0);
+  const plain = asked.findIndex((run) => run?.shift === 0 && run.network === asked[moved]?.network);
   const [example] = runs.filter(({shift}) => shift).sort((a, b) => b.accuracy - a.accuracy);
   if (moved < 0) return example ? text("edge-choose", {run: example.name}) : text("edge-train");
   if (plain < 0) return "";
@@ -302,7 +305,7 @@ function edgeText() {
 }
 
 function showVerdicts() {
-  describePhoto(photo && answer);
+  describePhoto(paper.photo && answer);
   element("edge-says").textContent = edgeText();
   for (const {view, side, card, part} of cards) {
     const shares = answer?.[view].answers[side];
@@ -420,18 +423,17 @@ async function change(work) {
 
 function keep(digit) {
   if (!own || own.refusal) return;
-  if (isEmpty()) {
-    element("own-says").textContent = text("own-empty"); // until something is drawn
+  if (paper.isEmpty()) {
+    element("own-says").textContent = text("own-empty");
+    hasTold = true;
     return;
   }
+  const {strokes, photo} = paper;
   if (photo && !answer) return; // nothing was found in it
   change(async () => {
-    const kept = {strokes: paper.strokes, photo};
     const image = photo && answer.centred.picture.map((value) => value / 255);
-    const question = image ? {digit, image} : {digit, strokes: kept.strokes};
-    const {name} = await ask("api/own-digits", question);
-    pressed.push({name, ...kept});
-    showPhoto(null);
+    const {name} = await ask("api/own-digits", image ? {digit, image} : {digit, strokes});
+    pressed.push({name, strokes, photo});
     paper.takeAway();
   });
 }
@@ -440,9 +442,7 @@ const undo = () =>
   change(async () => {
     const last = pressed.pop();
     await ask(`api/own-digits/${last.name}`, {}, "DELETE");
-    if (!isEmpty()) return; // the next drawing stays
-    if (last.photo) putPhoto(last.photo);
-    else paper.put(last.strokes);
+    if (paper.isEmpty()) paper.put(last.strokes, last.photo); // else the next drawing stays
   });
 
 // How many pictures of each digit the round of 30 has so far.
@@ -458,7 +458,9 @@ function showOwn() {
   const round = aim === null ? null : ofRound();
   const isAsking = round !== null && total(round) < 30;
   const asked = isAsking ? round.indexOf(Math.min(...round)) : null;
-  let says = text("own-kept", {count});
+  hasTold = paper.isEmpty() && pressed.length > 0;
+  const digit = pressed.at(-1)?.name[0];
+  let says = hasTold ? text("own-kept-as", {digit, count}) : text("own-kept", {count});
   if (isAsking) says = text("own-task", {digit: asked, place: total(round) + 1});
   else if (round) says = text("own-finished", {aim, count, command: COMMAND});
   if (ownTrouble) says = sentenceOf(ownTrouble);
@@ -496,30 +498,13 @@ function showScore(score, side) {
   score.querySelector("p").textContent = notes.join(text("space"));
 }
 
-// ---------------------------------------------------------------- the drawing or photo, buttons and keys
-
-// Called when the drawing or the photo is another one.
-function changed() {
-  if (photo && paper.strokes.length) showPhoto(null);
-  if (element("own-says").textContent === text("own-empty")) showOwn();
-  drawings += 1;
-  update();
-}
-
-function putPhoto(next) {
-  paper.clear();
-  showPhoto(next);
-  answer = null; // of what was there before: keep() must not take its picture
-  changed();
-}
-
-const clear = () => putPhoto(null);
+// ---------------------------------------------------------------- buttons and keys
 
 document.addEventListener("keydown", (event) => {
   if (event.target.matches?.("select")) return; // there, letters choose an option
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === "Escape" && closeSum()) return;
-  if (["Escape", "Delete", "c", "C"].includes(event.key)) clear();
+  if (["Escape", "Delete", "c", "C"].includes(event.key)) paper.clear();
   if (/^\d$/.test(event.key)) keep(Number(event.key));
 });
 element("own-undo").addEventListener("click", undo);
@@ -528,15 +513,21 @@ element("own-round").addEventListener("click", () => {
   aim = isAsking || !own ? null : ROUND * (1 + Math.floor(Math.min(...own.counts) / ROUND));
   showOwn();
 });
-element("clear").addEventListener("click", clear);
 SIDES.forEach((name, side) => {
   const [select, best] = document.querySelectorAll(`.run[data-side=${name}] :is(select, button)`);
   select.addEventListener("change", () => choose(side, select.value));
   select.addEventListener("blur", showRuns); // while it had the focus, its list was not updated
   best.addEventListener("click", () => choose(side, best.value));
 });
-watchPhotos(putPhoto, (code) => alarm(Object.assign(new Trouble(), {code})));
-paper.onChange(changed);
+const take = (photo) => paper.put([], photo);
+watchPhotos(take, (code) => alarm(Object.assign(new Trouble(), {code})));
+paper.onChange(() => {
+  showPhoto(paper.photo);
+  if (paper.photo) answer = null; // of what was there before: keep() must not take its picture
+  if (hasTold) showOwn();
+  drawings += 1;
+  update();
+});
 
 // ---------------------------------------------------------------- the reader's language, and the start
 

@@ -20,7 +20,8 @@ const PALM = 1000; // for so many milliseconds after a pen was seen, touches are
 
 // The drawing: lists of points [x, y] from 0 to PAPER. Each change but a longer stroke is a new list.
 export let strokes = [];
-const past = []; // the drawings before each change, for undo()
+export let photo = null; // what photo.js shows in place of a drawing, or null
+const past = []; // {strokes, photo} before each change, for undo()
 let edged = null; // the last drawing that "Try the edge" made
 let nudged = null; // the last drawing that Shift and an arrow key made
 let isMoving = false; // dragging moves the drawing, and does not draw
@@ -29,31 +30,35 @@ let penSeen = -PALM; // when an event of a pen came last
 let notify = () => {}; // what is called after each change of the drawing
 const keyboard = {x: MIDDLE, y: MIDDLE, stroke: null, held: new Set()};
 
-// ---------------------------------------------------------------- the drawing
+// ---------------------------------------------------------------- the drawing, or the photo
 
-// Have `listener` called after each change of the drawing.
+// Have `listener` called after each change.
 export function onChange(listener) {
   notify = listener;
 }
 
-// Replace the drawing by another one.
-export function put(drawing) {
+// Replace what is on the paper by a drawing, or by a photo.
+export function put(drawing, taken = null) {
   lift();
-  past.push(strokes);
-  show(drawing);
+  past.push({strokes, photo});
+  show(drawing, taken);
 }
+
+export const isEmpty = () => !strokes.length && !photo;
 
 export function clear() {
   lift();
-  if (strokes.length) put([]);
+  if (!isEmpty()) put([]);
 }
 
 export function undo() {
   lift();
-  if (past.length) show(past.pop());
+  if (!past.length) return;
+  const last = past.pop();
+  show(last.strokes, last.photo);
 }
 
-// Take the drawing away for good: undo() does not bring it back.
+// Take away for good what is on the paper: undo() does not bring it back.
 export function takeAway() {
   lift();
   past.length = 0;
@@ -65,7 +70,8 @@ export const isSeven = () => JSON.stringify(strokes) === JSON.stringify([EDGE]);
 
 // End what the pointer or the keyboard is doing.
 function lift() {
-  if (past.at(-1) === strokes) past.pop(); // it has changed nothing
+  const last = past.at(-1);
+  if (last?.strokes === strokes && last.photo === photo) past.pop(); // it has changed nothing
   pointer = null;
   keyboard.stroke = null;
   showPen();
@@ -73,8 +79,8 @@ function lift() {
   remember();
 }
 
-function show(drawing) {
-  strokes = drawing;
+function show(drawing, taken = null) {
+  [strokes, photo] = [drawing, taken];
   redraw();
 }
 
@@ -101,6 +107,7 @@ function pathOf(stroke) {
 function showButtons() {
   const [toEdge, toMiddle] = element("edge").children;
   [toEdge.hidden, toMiddle.hidden] = [isAtEdge(), !isAtEdge()];
+  element("edge").disabled = photo !== null;
   element("undo").disabled = !past.length;
   element("move").disabled = !strokes.length;
   element("move").setAttribute("aria-pressed", isMoving);
@@ -131,6 +138,7 @@ const tenths = (value) => Math.round(10 * value) / 10;
 function begin(x, y) {
   const stroke = [[tenths(x), tenths(y)]];
   strokes = [...strokes, stroke];
+  photo = null;
   return stroke;
 }
 
@@ -155,7 +163,7 @@ function erase(x, y) {
 
 function drag(x, y) {
   const [fromX, fromY] = pointer.from;
-  strokes = moved(past.at(-1), x - fromX, y - fromY);
+  strokes = moved(past.at(-1).strokes, x - fromX, y - fromY);
 }
 
 // Return the lowest and the highest x (axis 0) or y (axis 1) of a drawing.
@@ -176,17 +184,33 @@ function moved(drawing, right, down) {
   return drawing.map((stroke) => stroke.map(move));
 }
 
-// Move the drawing to the right edge, or from there back to the middle.
+// Return the centre of mass of a drawing: that of its lines, each as heavy as it is long.
+function centreOf(drawing) {
+  const sums = [0, 0, 0]; // of the mass times x, of the mass times y, of the mass
+  for (const stroke of drawing) {
+    stroke.forEach(([x, y], place) => {
+      const [lastX, lastY] = stroke[Math.max(place - 1, 0)];
+      const mass = Math.hypot(x - lastX, y - lastY) + 0.001; // a dot has some too
+      sums[0] += (mass * (x + lastX)) / 2;
+      sums[1] += (mass * (y + lastY)) / 2;
+      sums[2] += mass;
+    });
+  }
+  return [sums[0] / sums[2], sums[1] / sums[2]];
+}
+
+// Move the drawing to the right edge, or from there back to the middle, as MNIST's authors did.
 function tryEdge() {
   if (!strokes.length) {
     edged = [EDGE];
     return put(edged);
   }
-  const [[left, right], [top, bottom]] = [extent(strokes, 0), extent(strokes, 1)];
-  const [toRight, toBottom] = [MIDDLE - (left + right) / 2, MIDDLE - (top + bottom) / 2];
-  if (isAtEdge()) return put(moved(strokes, toRight, toBottom));
-  const toEdge = Math.min(toRight + SHIFT, PAPER - PEN / 2 - right);
-  edged = moved(strokes, toEdge, 0);
+  const [x, y] = centreOf(strokes);
+  if (isAtEdge()) return put(moved(strokes, MIDDLE - x, MIDDLE - y));
+  const [, right] = extent(strokes, 0);
+  const there = moved(strokes, Math.min(MIDDLE + SHIFT - x, PAPER - PEN / 2 - right), 0);
+  if (there === strokes) return; // it is as wide as the paper, or there already
+  edged = there;
   put(edged);
 }
 
@@ -195,7 +219,7 @@ function nudge([right, down]) {
   lift();
   const drawing = strokes.length ? moved(strokes, PIXEL * right, PIXEL * down) : strokes;
   if (drawing === strokes) return;
-  if (strokes !== nudged) past.push(strokes);
+  if (strokes !== nudged) past.push({strokes, photo});
   nudged = drawing;
   show(drawing);
 }
@@ -220,7 +244,7 @@ canvas.addEventListener("pointerdown", (event) => {
   const isSecondFinger = pointer && !event.isPrimary;
   if (!end || isPalm || isSecondFinger) return;
   // The hand may touch the paper before the pen does: what it drew goes.
-  if (event.pointerType === "pen" && pointer?.type === "touch") strokes = past.at(-1);
+  if (event.pointerType === "pen" && pointer?.type === "touch") ({strokes, photo} = past.at(-1));
   document.activeElement?.blur(); // else Space would press the button that was clicked last
   lift();
   canvas.setPointerCapture(event.pointerId);
@@ -228,7 +252,7 @@ canvas.addEventListener("pointerdown", (event) => {
   if (end === ERASER) act = erase;
   const {pointerId: id, pointerType: type} = event;
   pointer = {id, type, buttons: end.buttons, act, from: placeOf(event), stroke: null};
-  past.push(strokes);
+  past.push({strokes, photo});
   act(...pointer.from);
   redraw();
 });
@@ -264,12 +288,10 @@ canvas.addEventListener("keydown", (event) => {
     const wasDown = keyboard.stroke !== null;
     lift();
     if (!wasDown) {
-      past.push(strokes);
+      past.push({strokes, photo});
       keyboard.stroke = begin(keyboard.x, keyboard.y);
     }
-  } else if (event.key in MOVES && event.shiftKey) {
-    nudge(MOVES[event.key]);
-  } else if (event.key in MOVES) {
+  } else if (event.key in MOVES && !event.shiftKey) {
     keyboard.held.add(event.key);
     for (const [right, down] of [...keyboard.held].map((key) => MOVES[key])) {
       keyboard.x = within(keyboard.x + 5 * right);
@@ -290,11 +312,20 @@ canvas.addEventListener("blur", () => {
 });
 
 document.addEventListener("keydown", (event) => {
-  if (!(event.ctrlKey || event.metaKey) || event.shiftKey || event.altKey) return;
-  if (event.key.toLowerCase() !== "z") return;
-  event.preventDefault(); // Safari would open a closed tab again
-  undo();
+  if (event.altKey) return;
+  const isCommand = event.ctrlKey || event.metaKey;
+  if (isCommand && !event.shiftKey && event.key.toLowerCase() === "z") {
+    event.preventDefault(); // Safari would open a closed tab again
+    undo();
+  }
+  // In a list or beside a button, arrow keys choose.
+  const isOnPaper = [canvas, document.body].includes(event.target);
+  if (isOnPaper && event.shiftKey && !isCommand && event.key in MOVES) {
+    event.preventDefault();
+    nudge(MOVES[event.key]);
+  }
 });
+element("clear").addEventListener("click", clear);
 element("undo").addEventListener("click", undo);
 element("move").addEventListener("click", () => {
   isMoving = !isMoving;

@@ -1,16 +1,17 @@
 // A photo in place of a drawing: chosen, dropped, pasted, or one of the examples. The paper shows it.
 
 import {element} from "./inside.js";
-import {englishOrChinese, number, text} from "./texts.js";
+import {englishOrChinese, text} from "./texts.js";
 
 const MOST_BYTES = 20 * 1024 * 1024; // the server reads no larger file
 const SIDE = 1200; // the longer side of what is sent: the server needs no more
 const canvas = element("photo");
 
-export let photo = null; // {bitmap, blob}; null while none is shown
+let photo = null; // what is shown: {bitmap, blob}, or null
 
 // Show a photo, or with null none.
 export function showPhoto(next) {
+  if (next === photo) return;
   photo = next;
   canvas.hidden = !photo;
   canvas.parentElement.classList.toggle("photographed", Boolean(photo));
@@ -35,7 +36,7 @@ function draw() {
 export function describePhoto(answer) {
   const says = answer ? [text(answer.inverted ? "photo-inverted" : "photo-light")] : [];
   if (answer?.digits > 1) {
-    says.push(text("photo-digits", {count: number(answer.digits)}));
+    says.push(text("photo-digits"));
     markBox(answer.box);
   }
   element("photo-says").textContent = says.join(text("space"));

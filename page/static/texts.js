@@ -6,7 +6,7 @@ export const CHINESE = {
   title: "为什么数字写在边上，网络就认错？",
   task: "先在中间写一个数字，再把它移到边上，比较网络的回答。然后打开“看看里面”，找出原因。",
   language: "语言",
-  frame: "MNIST 的数字都在这个框里",
+  frame: "MNIST 的数字与这个框一样大",
   paper: "写数字的纸",
   undo: "撤销",
   clear: "清除",
@@ -168,8 +168,8 @@ export const SENTENCES = {
     zh: "墨迹比纸浅，与 MNIST 一样，所以没有反色。",
   },
   "photo-digits": {
-    en: "There are {count} digits: the networks read the largest, in the frame.",
-    zh: "照片中有 {count} 个数字：网络读的是框里最大的那个。",
+    en: "There are several digits or marks: the networks read the largest, in the frame.",
+    zh: "照片中不止一个数字或记号：网络读的是框里最大的那个。",
   },
   "not-a-photo": {
     en: "The file is not a picture that the page can read: save it as PNG, JPEG or WebP.",
@@ -183,6 +183,10 @@ export const SENTENCES = {
   "own-kept": {
     en: "Draw a digit, then press its button or its key: the page keeps your drawing in own_digits/. Kept so far: {count}.",
     zh: "先写一个数字，再按它的按钮或数字键：页面就把它保存在 own_digits/ 中。已保存 {count} 幅。",
+  },
+  "own-kept-as": {
+    en: "Kept as a {digit}. Kept so far: {count}.",
+    zh: "已存为数字 {digit}。已保存 {count} 幅。",
   },
   "own-empty": {
     en: "The paper is empty: draw the digit first, then press its button.",
