@@ -668,7 +668,7 @@ def test_the_page_says_that_the_server_has_gone_and_goes_on_later(chromium, logd
         first.join()
     wait_for(lambda: "does not answer" in text_of(page, "#alarm"))
     on(page, "click", "#languages label", 1)
-    assert "没有回应" in text_of(page, "#alarm")
+    assert "没有响应" in text_of(page, "#alarm")
     trace(page, SEVEN)
     assert set(verdicts(page).values()) == {""}
     with serving(logdir, data_dir, first.port):
