@@ -16,6 +16,7 @@ import logging
 import re
 import signal
 import socket
+import sys
 from pathlib import Path
 
 import waitress
@@ -25,7 +26,7 @@ import mnist
 from page import hosts, server
 from page.digits import TrainingDigits
 from page.networks import Refusal, TrainedRuns, newest
-from support import own_digits, terminal
+from support import language, own_digits, terminal
 from support.run import Run
 from support.settings import Parser, read_settings
 from support.tensorflow1 import tf
@@ -75,7 +76,8 @@ def train_softmax(settings):
     try:
         mnist.train(settings, data, run)
     except (TypeError, ValueError, LookupError, tf.errors.OpError) as error:
-        reason = f"the edited mnist.py cannot train it ({type(error).__name__}: {error})"
+        words = str(error).partition("\n")[0]  # TensorFlow adds where the graph was built
+        reason = f"the edited mnist.py cannot train it ({type(error).__name__}: {words})"
         terminal.say(f"The page starts without softmax regression: {reason}.")
     if run.record.status == "stopped":
         step = run.record.step
@@ -144,7 +146,8 @@ def load_newest(runs, digits, network):
         try:
             record = runs.get(name).record
         except Refusal as refusal:
-            terminal.say(server.describe(refusal)["error"])
+            key = "chinese" if language.is_chinese(sys.stdout) else "error"
+            terminal.say(server.describe(refusal)[key])
             continue  # this run is no longer listed
         with contextlib.suppress(Refusal):  # they are not here, or not read yet
             digits.of(record)

@@ -49,7 +49,7 @@ OFFICIAL = {
 
 GENERATED = "generated digits, not MNIST"  # the `name` of a DataSet of generated digits
 # What to do about a malformed file.
-WAY_OUT = "move it to another folder, and if a mirror can be reached, MNIST's own is downloaded"
+WAY_OUT = "move it to another folder, and if a mirror can be reached, MNIST's file is downloaded"
 
 
 class DownloadError(OSError):
@@ -277,8 +277,7 @@ def _mix_in_own_digits(data, settings):
     if not trained.any():
         raise terminal.Problem(
             f"OWN_DIGITS is {settings.own_digits}, but {terminal.short(own_digits.FOLDER)} has no "
-            "digits to learn from: run draw.py, draw digits on its page, and press for each which "
-            "one it is."
+            "digits to learn from: run draw.py, draw digits, and say which digit each one is."
         )
     # The seeds of MNIST's three sets are the first three.
     seed = np.random.SeedSequence(settings.seed).spawn(4)[3]

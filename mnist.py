@@ -61,8 +61,8 @@ def network(images, settings):
 def convolutional_layer(input, size_in, size_out, name):
     """Look for small patterns: float32 (n, 28, 28, size_in) to (n, 14, 14, size_out)."""
     with tf.name_scope(name):
-        # The network learns the weights W and the biases B. W starts with random values, because
-        # equal kernels would stay equal. B starts above 0, so that at first more sums are above 0.
+        # The network learns the weights W and the biases B. W starts with random values, so that
+        # the kernels differ. B starts above 0, so that at first more sums are above 0.
         W = tf.Variable(tf.truncated_normal([5, 5, size_in, size_out], stddev=0.1), name="Weights")
         B = tf.Variable(tf.constant(0.1, shape=[size_out]), name="Biases")
         # Each kernel slides over the image and sums its 25 weights times the 25 pixels under it.

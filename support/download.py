@@ -111,7 +111,7 @@ def _request(url, items):
     except requests.exceptions.SSLError:
         why = "TLS failed; if your network has its own certificate, set SSL_CERT_FILE to its file"
     except requests.exceptions.InvalidSchema:
-        why = "the connection failed; if your proxy is a SOCKS proxy, run `pip install pysocks`"
+        why = "the connection failed; if your proxy is a SOCKS proxy, run: pip install pysocks"
     except requests.RequestException as error:
         why = f"the connection failed ({type(error).__name__})"
     except Exception as error:

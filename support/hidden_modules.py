@@ -2,7 +2,7 @@
 
 Python looks into the program's folder first: if a learner has a random.py there, each library that
 imports random gets that file. mnist.py and draw.py import this module before any other. It imports
-only what Python itself has already imported.
+only what Python itself has already imported, until it has found such a file.
 """
 
 import os
@@ -31,10 +31,17 @@ class Finder:
                 places.append(folder)
         is_library = name in sys.stdlib_module_names or len(set(places)) > 1
         if places[:1] == [FOLDER] and is_library:
-            sys.exit(
+            sentence = (
                 f"{found[0]} beside mnist.py hides the module {name} of Python or of a library, "
                 "which the program needs: rename your file."
             )
+            before = sys.path[:]
+            sys.path[:] = [each for each in before if os.path.realpath(each) != FOLDER]
+            sys.modules.pop("support.language", None)  # it may have asked for the module
+            from support import language
+
+            sys.path[:] = before
+            sys.exit(language.translate(sentence, sys.stderr))
 
 
 sys.meta_path.insert(0, Finder)

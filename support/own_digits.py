@@ -76,7 +76,7 @@ def _read(path):
         with Image.open(path) as file:
             texts, image = file.info, ImageOps.exif_transpose(file).convert("RGBA")
     except (OSError, ValueError, SyntaxError) as error:  # Pillow raises each for a damaged file
-        sentence = f"{terminal.short(path)} is not a picture that can be read: delete it."
+        sentence = f"{terminal.short(path)} cannot be read as a picture: delete it."
         raise terminal.Problem(sentence) from error
     white = Image.new("RGBA", image.size, "white")  # for what is transparent
     grey = np.asarray(Image.alpha_composite(white, image).convert("L"))

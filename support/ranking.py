@@ -35,9 +35,8 @@ def compare(folder: Path, this_run: Record) -> str | None:
     """
     records = [record for path in folder.parent.iterdir() if (record := saved.read_record(path))]
     records = [record for record in records if _is_comparable(record, this_run)]
-    networks: dict[str, dict] = collections.defaultdict(
-        dict
-    )  # {settings: {graph: folder of its first run}}
+    # {settings: {graph: folder of its first run}}
+    networks: dict[str, dict] = collections.defaultdict(dict)
     for record in sorted(records, key=lambda record: record.started):
         networks[settings_of(record, record.step)].setdefault(record.graph, record.name)
 
@@ -56,7 +55,7 @@ def compare(folder: Path, this_run: Record) -> str | None:
     this = name_of(this_run)
     results = {name: list(group.values()) for name, group in groups.items()}
     names = sorted(results, key=lambda name: (-statistics.fmean(results[name]), name))
-    lines = [f"Test accuracy of {len(records)} runs, by learning rate and steps, the best first:"]
+    lines = [f"Test accuracy of {len(records)} runs, by their settings, the best first:"]
     for name in names[:5] if this in names[:5] else [*names[:4], this]:
         low, high, number = min(results[name]), max(results[name]), len(results[name])
         spread = f"{high:.1%}" if low == high else f"{100 * low:.1f} to {high:.1%}"
@@ -68,11 +67,11 @@ def compare(folder: Path, this_run: Record) -> str | None:
         better, worse = (this, names[1]) if this == names[0] else (names[0], this)
         single = [name for name in (better, worse) if len(results[name]) == 1]
         if single:
-            verdict = f"Chance may decide what is better: train {' and '.join(single)} again."
+            verdict = f"One run may be lucky or unlucky: train {' and '.join(single)} again."
         elif min(results[better]) > max(results[worse]):
-            verdict = f"Each run with {better} was better than each with {worse}."
+            verdict = f"Every run with {better} was better than every run with {worse}."
         else:
-            verdict = f"The ranges of {better} and {worse} overlap: neither is shown to be better."
+            verdict = f"The ranges of {better} and {worse} overlap: it is unclear which is better."
         lines.append(verdict)
     return "\n".join(lines)
 

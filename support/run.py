@@ -10,12 +10,13 @@ import math
 import os
 import re
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from support import checkpoints, ranking, saved, summaries, tensorflow1, terminal
+from support import checkpoints, language, ranking, saved, summaries, tensorflow1, terminal
 from support.tensorflow1 import tf
 
 try:
@@ -72,13 +73,13 @@ class Run:
         device = tensorflow1.device(settings.repeatable)
         terminal.say(
             f"Training the {settings.network} network on {data.train.name}, with {device}, "
-            f"in {self.record.precision}: {images:,} images to learn from, "
-            f"{data.test.num_examples:,} for tests."
+            f"in {self.record.precision}: {images:,} training images, "
+            f"{data.test.num_examples:,} test images."
         )
         if data.own_names:
             tested = len(data.own_test[1]) if data.own_test else 0
             terminal.say(
-                f"Of each batch, {settings.own_digits} images are your own digits: "
+                f"In each batch, {settings.own_digits} images are your own digits: "
                 f"{len(data.own_names)} to learn from, {tested} for tests."
             )
         if not self._continued:
@@ -227,7 +228,7 @@ class Run:
         words = f"loss {loss:.3g}"
         if self.record.accuracy is not None:
             words += f", test accuracy {self.record.accuracy:.1%}"
-        self._bar.set_postfix_str(words, refresh=False)
+        self._bar.set_postfix_str(language.translate(words, sys.stderr), refresh=False)
 
     def _save(self, session, everything=False):
         """Save W and B, or everything that the run needs to continue; delete older checkpoints."""
@@ -362,7 +363,8 @@ def _check_size(settings, images):
     """
     batch, kernels, neurons = settings.batch_size, settings.kernels, settings.neurons
     if batch > images:
-        raise terminal.Problem(f"BATCH_SIZE {batch} is more than all {images} images: choose less.")
+        sentence = f"BATCH_SIZE {batch} is more than the {images:,} training images: choose less."
+        raise terminal.Problem(sentence)
     meminfo = Path("/proc/meminfo")  # only Linux has this file
     if settings.network == "softmax" or not meminfo.exists():
         return
@@ -372,8 +374,8 @@ def _check_size(settings, images):
     free = 1024 * int(line[1]) if line else needed
     if needed > free:
         raise terminal.Problem(
-            f"BATCH_SIZE {batch}, KERNELS {kernels} and NEURONS {neurons} take about "
-            f"{needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free: choose less."
+            f"BATCH_SIZE {batch}, KERNELS {kernels} and NEURONS {neurons} need about "
+            f"{needed / 1e9:.1f} GB of memory, but {free / 1e9:.1f} GB are free: choose less."
         )
 
 

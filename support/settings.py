@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from support import saved, terminal
+from support import language, saved, terminal
 from support.terminal import Problem
 
 KINDS = ["convolutional", "softmax"]  # of networks
@@ -18,7 +18,14 @@ PATTERNS = "* ? [" if os.name == "nt" else "* ? [ \\"
 
 
 class Parser(argparse.ArgumentParser):
-    """An argparse parser whose errors are one sentence."""
+    """An argparse parser whose errors are one sentence; its help is in the reader's language."""
+
+    def format_help(self) -> str:
+        """Return the help; its parts are translated before they are broken into lines."""
+        self.description = language.translate(self.description or "")
+        for action in self._actions:
+            action.help = language.translate(action.help or "")
+        return language.translate(super().format_help())
 
     def error(self, message: str) -> NoReturn:
         """Raise Problem, with status 2."""

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from support import language
+
 
 class Problem(Exception):
     """An error that the user can fix: one sentence, and the exit status of the program."""
@@ -23,7 +25,7 @@ class Problem(Exception):
         self.status = status
 
     def _render_traceback_(self):  # what a notebook shows in place of a traceback
-        return [str(self)]
+        return [language.translate(str(self))]
 
 
 def program(main: collections.abc.Callable[[list[str]], None]) -> typing.NoReturn:
@@ -35,16 +37,16 @@ def program(main: collections.abc.Callable[[list[str]], None]) -> typing.NoRetur
         main(sys.argv[1:])
         sys.exit(0)
     except Problem as problem:
-        _write(sys.stderr, f"{problem}\n")
+        _write(sys.stderr, f"{language.translate(str(problem), sys.stderr)}\n")
         sys.exit(problem.status)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
 
 
 def say(sentence: str) -> None:
-    """Print a line at once; continue if nothing reads standard output any more (`| head`)."""
+    """Print a line at once, in the reader's language; it may be lost, as after `| head`."""
     with tqdm.external_write_mode():  # hides a reader's own bar meanwhile
-        _write(sys.stdout, f"{sentence}\n")
+        _write(sys.stdout, f"{language.translate(sentence)}\n")
 
 
 def _write(stream, text):

@@ -13,6 +13,7 @@ import pytest
 # NumPy reads this when it is imported. Where several processes share the cores, its threads wait
 # for each other.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ["LANGUAGE"] = "en"  # whatever language the developer speaks
 
 from helpers import OFFLINE, PROJECT, browser, serve_tensorboard
 from support.terminal import Problem

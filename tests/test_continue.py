@@ -124,7 +124,7 @@ def test_a_run_that_continues_in_another_precision_says_so(train, tmp_path):
     train("--epochs", 6, changes=computes_in("float32"))
     resumed = ["--continue", "newest", "--epochs", 9]
     said = train(*resumed, first=(), changes=computes_in("bfloat16"))[1]
-    assert "with the CPU, in bfloat16: 600 images to learn from" in said
+    assert "with the CPU, in bfloat16: 600 training images" in said
     assert "from step 6 to 9, in bfloat16 (until now, in float32)\n" in said
     assert saved.read_record(tmp_path / "runs" / NAME.format(6)).precision == "bfloat16"
 

@@ -208,7 +208,7 @@ def test_a_socks_proxy_without_its_library(tmp_path, monkeypatch):
     monkeypatch.setenv("all_proxy", "socks5h://127.0.0.1:1080")
     _, errors = start(tmp_path, "https://mnist.invalid/").communicate(timeout=20)
     assert "mnist.invalid: the connection failed; if your proxy is a SOCKS" in errors
-    assert "run `pip install pysocks`" in errors
+    assert "run: pip install pysocks" in errors
 
 
 @pytest.mark.parametrize("how", ["SIGINT", "SIGKILL"])

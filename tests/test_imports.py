@@ -24,7 +24,7 @@ def python(tmp_path):
 
     def python(*arguments, text):
         folder = tmp_path / "stubs" / "tensorflow" / "compat"
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         for package in [folder.parent, folder]:
             (package / "__init__.py").touch()
         (folder / "v1.py").write_text(text)
@@ -94,11 +94,12 @@ def test_failed_import_shows_why(python):
         ("draw.py", "random.py", "random"),
         ("mnist.py", "math.py", "math"),  # which NumPy's C code imports too
         ("mnist.py", "numpy/__init__.py", "numpy"),
+        ("mnist.py", "json.py", "json"),  # which the Chinese sentence needs
         ("mnist.py", "test.py", None),  # nothing imports Python's own
         ("mnist.py", "time.py", None),  # Python's own is in no folder
     ],
 )
-def test_file_that_hides_a_module(python, tmp_path, program, file, hidden):
+def test_file_that_hides_a_module(python, tmp_path, monkeypatch, program, file, hidden):
     """It ends the program in one sentence, and is not executed itself."""
     for name in ["support", "page"]:
         shutil.copytree(PROJECT / name, tmp_path / name)
@@ -115,3 +116,8 @@ def test_file_that_hides_a_module(python, tmp_path, program, file, hidden):
         )
     assert (done.returncode, done.stderr) == (1 if hidden else 2, sentence)
     assert done.stdout == ""
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    monkeypatch.setenv("LANGUAGE", "zh_CN")
+    done = python(tmp_path / program, "--unknown", text=STUB)
+    words = "请给你的文件改名。" if hidden else "没有这样的参数：--unknown；"
+    assert words in done.stderr and done.stderr.count("\n") == 1

@@ -31,7 +31,7 @@ from helpers.small_mnist import (
 from support import generated_digits, terminal
 from support.tensorflow1 import tf
 
-WAY_OUT = "move it to another folder, and if a mirror can be reached, MNIST's own is downloaded"
+WAY_OUT = "move it to another folder, and if a mirror can be reached, MNIST's file is downloaded"
 
 
 def read(folder, **arguments):

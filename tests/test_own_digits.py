@@ -50,7 +50,7 @@ def test_pictures_of_other_programs(folder):
     for name, image in zip(own.names, own.images.astype(float), strict=True):
         assert np.abs(image - SEVEN.ravel()).mean() < (0.01 if name < "7/c" else 8), name
     (folder / "7" / "a.png").write_bytes((folder / "7" / "a.png").read_bytes()[:50])
-    with pytest.raises(terminal.Problem, match=r"own/7/a.png is not a picture that can be read"):
+    with pytest.raises(terminal.Problem, match=r"own/7/a.png cannot be read as a picture"):
         own_digits.load(folder)
 
 

@@ -236,7 +236,7 @@ def test_what_a_run_says(new_run, capsys):
     folder = "runs/lr=0.0001,5,softmax,generated-digits"
     assert capsys.readouterr().out == (
         "Training the softmax network on generated digits, not MNIST, with the CPU, in "
-        f"{tensorflow1.precision()}: 1,000 images to learn from, 800 for tests.\n"
+        f"{tensorflow1.precision()}: 1,000 training images, 800 test images.\n"
         f"Writing to {folder}\n"
     )
     follow(run)
@@ -388,8 +388,8 @@ def test_run_that_needs_more_memory_than_is_free(new_run, tmp_path):
     with pytest.raises(terminal.Problem) as problem:
         new_run(network="convolutional", kernels=10**4, neurons=10**6)
     assert re.fullmatch(
-        r"BATCH_SIZE 100, KERNELS 10000 and NEURONS 1000000 take about 78506.1 GB of memory, "
-        r"and \d+\.\d GB are free: choose less\.",
+        r"BATCH_SIZE 100, KERNELS 10000 and NEURONS 1000000 need about 78506.1 GB of memory, "
+        r"but \d+\.\d GB are free: choose less\.",
         str(problem.value),
     )
     assert not (tmp_path / "runs").exists()

@@ -125,32 +125,33 @@ def test_ranking_compares_settings(tmp_path):
     write(tmp_path / "again", accuracy=0.988, seed=3, data_dir="/d", started=5.0)
     write(tmp_path / "short,100", accuracy=0.9844, epochs=2000)
     assert ranking() == [
-        "Test accuracy of 3 runs, by learning rate and steps, the best first:",
+        "Test accuracy of 3 runs, by their settings, the best first:",
         "  lr=0.001,2000: 98.3 to 98.8%, 3 runs  <- this run",
     ]
     write(tmp_path / "stopped", accuracy=0.991, epochs=4000, step=3000, status="stopped")
     assert ranking()[1:] == [
         "  lr=0.001,3000: 99.1%, 1 run",
         "  lr=0.001,2000: 98.3 to 98.8%, 3 runs  <- this run",
-        "Chance may decide what is better: train lr=0.001,3000 again.",
+        "One run may be lucky or unlucky: train lr=0.001,3000 again.",
     ]
     write(tmp_path / "stopped,2", accuracy=0.98804, epochs=3000, step=3000)
     assert ranking()[-1] == (
-        "The ranges of lr=0.001,3000 and lr=0.001,2000 overlap: neither is shown to be better."
+        "The ranges of lr=0.001,3000 and lr=0.001,2000 overlap: it is unclear which is better."
     )
     write(tmp_path / "stopped,2", accuracy=0.989, epochs=3000, step=3000)
-    assert ranking()[-1] == "Each run with lr=0.001,3000 was better than each with lr=0.001,2000."
+    verdict = "Every run with lr=0.001,3000 was better than every run with lr=0.001,2000."
+    assert ranking()[-1] == verdict
     for kernels in [32, 33, 34, 35, 16]:  # 16 is what mnist.py has, and not named
         write(tmp_path / f"kernels={kernels}", accuracy=kernels / 36, kernels=kernels)
     assert ranking() == [
-        "Test accuracy of 10 runs, by learning rate and steps, the best first:",
+        "Test accuracy of 10 runs, by their settings, the best first:",
         "  lr=0.001,3000: 98.9 to 99.1%, 2 runs",
         "  lr=0.001,2000,kernels=35: 97.2%, 1 run",
         "  lr=0.001,2000,kernels=34: 94.4%, 1 run",
         "  lr=0.001,2000,kernels=33: 91.7%, 1 run",
         "  lr=0.001,2000: 44.4 to 98.8%, 4 runs  <- this run",
         "  (and 1 more)",
-        "Each run with lr=0.001,3000 was better than each with lr=0.001,2000.",
+        verdict,
     ]
     for name in ["edited", "the same"]:
         write(tmp_path / name, accuracy=0.981, graph="0123456789abcdef", seed=1)

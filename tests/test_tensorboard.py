@@ -286,7 +286,7 @@ def test_browser_opens_accuracy_and_loss(ask, chromium):
 
 def test_link_that_compares_runs(ask, chromium):
     """It shows the test curves alone, in one colour per learning rate, and smoothed."""
-    assert summaries.LINK in (PROJECT / "README.md").read_text(encoding="utf-8")
+    assert summaries.LINK in (PROJECT / "docs" / "lesson.md").read_text(encoding="utf-8")
     with ask.also_shown(ask.logdir / CONVOLUTIONAL, "lr=0.01,7"):
         wait_for(lambda: "lr=0.01,7/test" in ask("runs"))
         chromium.get(summaries.LINK.replace("http://localhost:6006", ask.address))

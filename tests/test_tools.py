@@ -25,8 +25,8 @@ def test_a_ratio_below_one_means_that_this_project_is_faster():
     assert theirs["ratios"] == [0.5, 0.25]
 
 
-@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
-def test_readme_has_the_figures_of_the_shifted_digits(page):
+@pytest.mark.parametrize("page", ["docs/results.md", "docs/zh-CN/results.md"])
+def test_results_have_the_figures_of_the_shifted_digits(page):
     rows = "\n".join(shifted_digits.rows(FIGURES))
     assert f"\n{rows}\n" in (PROJECT / page).read_text(encoding="utf-8")
 
@@ -37,11 +37,16 @@ def coordinates(picture):
     return [float(number) for number in re.findall(r"[\d.]+", lines)]
 
 
-@pytest.mark.parametrize("name", ["edge.svg", "likeness.svg"])
+@pytest.mark.parametrize("name", shifted_digits.charts(FIGURES))
 def test_charts_have_the_figures_of_the_shifted_digits(name):
-    shown = coordinates((PROJECT / "docs" / name).read_text(encoding="utf-8"))
-    made = coordinates(shifted_digits.charts(FIGURES)[name])
-    assert shown == pytest.approx(made, abs=0.2)  # of 270 units: figures may be rounded to 0.1%
+    picture = (PROJECT / "docs" / "images" / name).read_text(encoding="utf-8")
+    made = shifted_digits.charts(FIGURES)[name]
+    # Of 270 units: figures may be rounded to 0.1%.
+    assert coordinates(picture) == pytest.approx(coordinates(made), abs=0.2)
+    words = re.findall(r">([^<]*)</text>", picture)
+    assert words == re.findall(r">([^<]*)</text>", made)
+    if "zh-CN" in name:  # besides the names of networks, all words are Chinese
+        assert set(re.findall("[A-Za-z]+", " ".join(words))) <= {"softmax", "SHIFT"}
 
 
 def test_the_page_has_the_figures_of_the_shifted_digits():

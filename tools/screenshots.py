@@ -1,4 +1,4 @@
-"""Take the pictures in docs/ again, with real runs, in a real browser.
+"""Take the pictures in docs/images/ again, with real runs, in a real browser.
 
     python -m tools.screenshots                  # all pictures: first trains for some minutes
     python -m tools.screenshots graph hparams    # only these
@@ -32,6 +32,7 @@ from tests.helpers import serve_tensorboard, wait_for
 from tests.helpers.browser import chromium
 from tools import MNIST, PROJECT, draw_page
 
+PICTURES_FOLDER = PROJECT / "docs" / "images"
 ONE_ROW = 630  # the height of TensorBoard with one row of cards
 DEFAULT = "lr=0.0001,2000"
 RUNS = {  # the runs that the pictures show: folder and flags
@@ -217,27 +218,35 @@ def inside(browser, at, folder):
 
 
 def terminal(browser, at, folder):
-    """A run at 60% of its steps, as a terminal shows it."""
+    """A run at 60% of its steps, as a terminal shows it in both languages."""
+    for language, ending in LANGUAGES.items():
+        text = html.escape("\n".join(["$ python mnist.py", *watch(language.replace("-", "_"))]))
+        body = "margin: 20px; background: #1e2430; color: #e8ebf5"
+        font = "14px/1.45 DejaVu Sans Mono, Noto Sans Mono CJK SC, monospace"
+        pre = f"<pre style='font: {font}'>{text}</pre>"
+        page = f'<!DOCTYPE html><meta charset="utf-8"><body style="{body}">{pre}'
+        resize(browser, 1030, 122)
+        browser.get(f"data:text/html,{urllib.parse.quote(page)}")
+        save(browser, folder, f"terminal{ending}")
+
+
+def watch(language):
+    """Return the lines that a terminal shows at 60% of a run's steps."""
     ours, its = pty.openpty()
     with tempfile.TemporaryDirectory() as here:
         command = [sys.executable, PROJECT / "mnist.py", "--logdir", "mnist_example"]
         command += ["--data_dir", MNIST]
         size = {"COLUMNS": "117", "LINES": "24"}
+        changes = size | {"LC_ALL": f"{language}.UTF-8", "LANGUAGE": language}
         with subprocess.Popen(
-            command, stdin=its, stdout=its, stderr=its, cwd=here, env=os.environ | size
+            command, stdin=its, stdout=its, stderr=its, cwd=here, env=os.environ | changes
         ) as process:
-            shown = ""
-            while " 60%" not in shown:
-                shown += os.read(ours, 10_000).decode(errors="replace")
+            shown = b""
+            while b" 60%" not in shown:
+                shown += os.read(ours, 10_000)
             process.kill()
-    lines = [line.rpartition("\r")[2] for line in shown.replace("\r\n", "\n").split("\n")]
-    text = html.escape("\n".join(["$ python mnist.py", *lines]))
-    body = "margin: 20px; background: #1e2430; color: #e8ebf5"
-    pre = f"<pre style='font: 14px/1.45 DejaVu Sans Mono, monospace'>{text}</pre>"
-    page = f'<!DOCTYPE html><meta charset="utf-8"><body style="{body}">{pre}'
-    resize(browser, 1030, 122)
-    browser.get(f"data:text/html,{urllib.parse.quote(page)}")
-    save(browser, folder, "terminal")
+    lines = shown.decode(errors="replace").replace("\r\n", "\n").split("\n")
+    return [line.rpartition("\r")[2] for line in lines]
 
 
 OF_TENSORBOARD = [tensorboard, late, too_fast, moved, compare, hparams, graph, images]
@@ -251,7 +260,7 @@ def main(flags):
     parser = Parser(description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PICTURES)}")
     parser.add_argument("--runs", type=Path, help="a folder to keep the runs in")
-    parser.add_argument("--folder", type=Path, default=PROJECT / "docs", help="of the pictures")
+    parser.add_argument("--folder", type=Path, default=PICTURES_FOLDER, help="of the pictures")
     flags = parser.parse_args(flags)
     with contextlib.ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory()))

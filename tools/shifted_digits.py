@@ -1,12 +1,13 @@
 """Measure how well networks read test digits that are not where MNIST places them.
 
     python -m tools.shifted_digits           # the newest runs in mnist_example/, one with SHIFT = 8
-    python -m tools.shifted_digits --keep    # also saves the figures for README and the page
+    python -m tools.shifted_digits --keep    # also saves the figures for the pages
 
 First it moves the test digits to the right. It measures how many each network reads correctly,
 moved and centred again, and how similar they are to training digits. Then it measures for each run
 how often the page's 7 at the edge is misread. The figures are kept in tools/shifted_digits.json and
-drawn as docs/edge.svg and docs/likeness.svg; a test compares README and the page with them.
+drawn as edge.svg and likeness.svg in docs/images/, with English and with Chinese words; a test
+compares the pages with them.
 """
 
 import contextlib
@@ -99,12 +100,24 @@ def measure_edge(runs):
 
 
 def rows(figures):
-    """Return the rows of README's table, without its head, as Markdown."""
+    """Return the rows of the table in docs/results.md, without its head, as Markdown."""
     columns = [[f"{share:.1%}" for share in figures[label]] for label in LABELS]
     columns = [figures["shift"], *columns, [f"{match:.2f}" for match in figures["best match"]]]
     return [f"| {' | '.join(map(str, row))} |" for row in zip(*columns, strict=True)]
 
 
+CHINESE = {  # the words of the charts
+    "Test digits read correctly, moved to the right": "测试集图像右移后的准确率",
+    "The less similar a digit, the more often it is misread": "与训练集越不相似，越容易认错",
+    "moved by pixels of 28": "右移的像素数（图像宽 28 像素）",
+    "convolutional, centred": "卷积网络，居中",
+    "convolutional, as drawn": "卷积网络，原样",
+    "softmax, centred": "softmax，居中",
+    "softmax, as drawn": "softmax，原样",
+    f"{SHIFTED}, as drawn": f"{SHIFTED}，原样",
+    "read correctly": "准确率",
+    "best match": "最佳匹配",
+}
 CHART = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 680 370" role="img"
     aria-label="{title}" font-family="system-ui, sans-serif" font-size="14">
 <style>
@@ -151,7 +164,7 @@ def chart(title, lines):
 
 
 def charts(figures):
-    """Return the charts in docs/, {name of the file: SVG}."""
+    """Return the charts in docs/images/, {name of the file: SVG}."""
     styles = {label: label.replace(", as", "").replace(",", "") for label in LABELS}
     styles[f"{SHIFTED}, as drawn"] = "shifted drawn"
     lines = {label: (styles[label], figures[label]) for label in LABELS}
@@ -159,10 +172,17 @@ def charts(figures):
         "read correctly": lines["convolutional, as drawn"],
         "best match": ("best", figures["best match"]),
     }
-    return {
-        "edge.svg": chart("Test digits read correctly, moved to the right", lines),
-        "likeness.svg": chart("The less similar a digit, the more often it is misread", matches),
+    pictures = {
+        "edge": chart("Test digits read correctly, moved to the right", lines),
+        "likeness": chart("The less similar a digit, the more often it is misread", matches),
     }
+    files = {}
+    for name, picture in pictures.items():
+        files[f"{name}.svg"] = picture
+        for english, chinese in CHINESE.items():
+            picture = picture.replace(english, chinese)
+        files[f"{name}.zh-CN.svg"] = picture
+    return files
 
 
 def main(flags):
@@ -195,7 +215,7 @@ def main(flags):
         lines = [f'"{name}": {json.dumps(values)}' for name, values in figures.items()]
         RESULTS.write_text("{\n" + ",\n".join(lines) + "\n}\n")
         for name, picture in charts(figures).items():
-            (PROJECT / "docs" / name).write_text(picture, encoding="utf-8")
+            (PROJECT / "docs" / "images" / name).write_text(picture, encoding="utf-8")
     measure_edge(runs)
 
 

@@ -1,7 +1,7 @@
-"""Train every experiment of README's table with several seeds, and save the results.
+"""Train every experiment of docs/results.md with several seeds, and save the results.
 
     python -m tools.study            # hours; after Ctrl-C, the next start continues
-    python -m tools.study --quote    # only writes the saved results into README
+    python -m tools.study --quote    # only writes the saved results into the pages
 
 MNIST is read from the folder that the environment variable MNIST_DATA names, or from MNIST_data/.
 The results are in tools/study.json, one line per run. To train a run again, delete its line. The
@@ -153,10 +153,10 @@ def complete():
         part.replace(RESULTS)
 
 
-# ---------------------------------------------------------------------------------- README's tables
+# ---------------------------------------------------------------------------- the pages' tables
 
 WORDS = {  # for each page: the heads of both tables, and the words in their cells
-    "README.md": {
+    "docs/results.md": {
         "study": "| `LEARNING_RATE` | `EPOCHS` | besides | runs | step 200 | step 1,000 | the end "
         "| test loss | training digits |",
         "long": "| `LEARNING_RATE` | step | test digits | test loss |",
@@ -164,21 +164,23 @@ WORDS = {  # for each page: the heads of both tables, and the words in their cel
         "learned": "{} of {} learned",
         "died": "{} of {} died",
         "to": " to ",
+        "% to": " to ",
     },
-    "README.zh-CN.md": {
-        "study": "| `LEARNING_RATE` | `EPOCHS` | 其他改动 | 次数 | 第 200 步 | 第 1,000 步 "
-        "| 结束时 | 测试损失 | 训练数字 |",
-        "long": "| `LEARNING_RATE` | 训练步 | 测试数字 | 测试损失 |",
+    "docs/zh-CN/results.md": {
+        "study": "| `LEARNING_RATE` | `EPOCHS` | 其他改动 | 结果 | 第 200 步 | 第 1,000 步 "
+        "| 结束时（测试集） | 测试集损失 | 训练集准确率 |",
+        "long": "| `LEARNING_RATE` | 训练步 | 测试集准确率 | 测试集损失 |",
         "moved": "| `NETWORK` | `EPOCHS` | `SHIFT` | 次数 | 0 | 2 | 4 | 6 | 8 |",
-        "learned": "{} / {} 学会",
-        "died": "{} / {} 死掉",
-        "to": " 到 ",
+        "learned": "{1} 次中 {0} 次学会",
+        "died": "{1} 次中 {0} 次死亡",
+        "to": "～",
+        "% to": "%～",
     },
 }
 
 
 def tables(entries, words):
-    """Return README's tables as Markdown, {name of the table: text}."""
+    """Return the tables of a page as Markdown, {name of the table: text}."""
     study, long = [], []
     for constants, _ in ROWS:
         runs = [entry for entry in entries if entry["constants"] == constants]
@@ -229,7 +231,7 @@ def precision_table(entries):
         }
         before, after = learned.values()
         accuracies = [
-            spreads(list(group.values()), WORDS["README.md"])[0] for group in learned.values()
+            spreads(list(group.values()), WORDS["docs/results.md"])[0] for group in learned.values()
         ]
         difference = ""
         if len(before) == len(after) == seeds:
@@ -258,20 +260,21 @@ def tests(group, step):
 def spreads(results, words):
     """Write the lowest and the highest accuracy of results, and of their losses."""
     losses = [f"{loss:.3f}" for loss in sorted(result["loss"] for result in results)]
-    return share_spread([result["accuracy"] for result in results], words), spread(losses, words)
+    accuracies = share_spread([result["accuracy"] for result in results], words)
+    return accuracies, spread(losses, words["to"])
 
 
 def share_spread(shares, words):
     """Write the lowest and the highest of shares, from 0 to 1, in per cent."""
     # Only exactly 100% is written as 100.0%; 1e-9 corrects the rounding of floats.
     percent = [100 if share == 1 else min(100 * share + 1e-9, 99.9) for share in sorted(shares)]
-    written = spread([f"{share:.1f}" for share in percent], words)
+    written = spread([f"{share:.1f}" for share in percent], words["% to"])
     return f"{written}%" if written else ""
 
 
-def spread(texts, words):
+def spread(texts, between):
     """Write the first and the last of sorted texts, or one of them if they are the same."""
-    return words["to"].join(dict.fromkeys([*texts[:1], *texts[-1:]]))
+    return between.join(dict.fromkeys([*texts[:1], *texts[-1:]]))
 
 
 def markdown(head, rows):
@@ -281,8 +284,8 @@ def markdown(head, rows):
 
 def pages(entries):
     """Return the tables of each page, {file: {name of the table: text}}."""
-    readmes = {name: tables(entries, words) for name, words in WORDS.items()}
-    return readmes | {"tests/README.md": {"precision": precision_table(entries)}}
+    results = {name: tables(entries, words) for name, words in WORDS.items()}
+    return results | {"tests/README.md": {"precision": precision_table(entries)}}
 
 
 def quote(entries):
@@ -297,9 +300,9 @@ def quote(entries):
 
 
 def main(flags):
-    """Complete the study, and write its tables into README."""
+    """Complete the study, and write its tables into the pages."""
     parser = settings.Parser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quote", action="store_true", help="only put what is kept into README")
+    parser.add_argument("--quote", action="store_true", help="only put what is kept into the pages")
     if not parser.parse_args(flags).quote:
         complete()
     quote(read())
