@@ -656,12 +656,13 @@ def test_the_page_says_that_the_server_has_gone_and_goes_on_later(chromium, logd
         page = open_page(chromium, first.port)
         trace(page, SEVEN)
         wait_for(lambda: verdicts(page)["centred", "left"] == "7")
-        digit = all_of(page, ".digit")[0]
+        digit = all_of(page, "[data-view=centred] .digit")[0]
         colour = digit.value_of_css_property("color")
         os.kill(first.pid, signal.SIGSTOP)  # the old verdicts are not those of the new line
         trace(page, [[(0.2, 0.9), (0.8, 0.9)]])
         wait_for(lambda: digit.value_of_css_property("color") != colour)
         os.kill(first.pid, signal.SIGCONT)
+        on(page, "click", "#undo")
         wait_for(lambda: digit.value_of_css_property("color") == colour)
         on(page, "click", "#clear")
         os.kill(first.pid, signal.SIGINT)
