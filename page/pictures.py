@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 from page.networks import Refusal
-from support.centre import centre
+from support.centre import centre, on_white
 
 PAPER = 280  # width and height of a drawing: 10 units for each of a picture's 28 pixels
 PEN = 24  # the pen's width in these units, about that of MNIST's digits
@@ -125,8 +125,7 @@ def read_photo(content: bytes) -> Image.Image:
         raise Refusal("too-large-photo") from error
     except (OSError, ValueError, SyntaxError, struct.error) as error:  # of a damaged file
         raise Refusal("not-a-photo") from error
-    white = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(white, image).convert("L")
+    return on_white(image)
 
 
 def ink_of(sheet: Image.Image, is_dark: bool) -> np.ndarray:

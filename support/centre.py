@@ -22,6 +22,11 @@ def centre(picture: np.ndarray) -> np.ndarray:
     return field
 
 
+def on_white(image: Image.Image) -> Image.Image:
+    """Return an RGBA image in shades of grey, with white where it is transparent."""
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("L")
+
+
 def _first_place(ink):
     """Return the place of the first row or column, given the ink in each row or column."""
     middle = np.arange(len(ink)) @ ink / ink.sum()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from support import terminal
-from support.centre import centre
+from support.centre import centre, on_white
 
 FOLDER = Path(__file__).parents[1] / "own_digits"  # beside mnist.py
 KINDS = [".png", ".jpg", ".jpeg"]  # the page saves PNG; a reader may add a photo
@@ -75,11 +76,10 @@ def _read(path):
     try:
         with Image.open(path) as file:
             texts, image = file.info, ImageOps.exif_transpose(file).convert("RGBA")
-    except (OSError, ValueError, SyntaxError) as error:  # Pillow raises each for a damaged file
+    except (OSError, ValueError, SyntaxError, struct.error) as error:  # of a damaged file
         sentence = f"{terminal.short(path)} cannot be read as a picture: delete it."
         raise terminal.Problem(sentence) from error
-    white = Image.new("RGBA", image.size, "white")  # for what is transparent
-    grey = np.asarray(Image.alpha_composite(white, image).convert("L"))
+    grey = np.asarray(on_white(image))
     # Most of the frame is paper, which is black in MNIST, and white in most other pictures.
     paper = np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]]))
     ink = np.abs(grey - paper)

@@ -52,6 +52,9 @@ def test_pictures_of_other_programs(folder):
     (folder / "7" / "a.png").write_bytes((folder / "7" / "a.png").read_bytes()[:50])
     with pytest.raises(terminal.Problem, match=r"own/7/a.png cannot be read as a picture"):
         own_digits.load(folder)
+    Image.fromarray(SEVEN).save(folder / "7" / "a.png", exif=b"Exif\0\0II*\0")  # cut short
+    with pytest.raises(terminal.Problem, match=r"own/7/a.png cannot be read as a picture"):
+        own_digits.load(folder)
 
 
 def test_a_batch_has_as_many_own_digits_as_was_asked():
