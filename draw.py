@@ -17,7 +17,6 @@ import re
 import signal
 import socket
 import sys
-from pathlib import Path
 
 import waitress
 
@@ -57,7 +56,7 @@ def main(flags=()):
     name = f"[{address}]" if ":" in address else address
     for_all = name in ("0.0.0.0", "[::]")
     own_names = hosts.names_of_this_machine() | {given.host.lower(), name}
-    folder, allowed = Path(own_digits.FOLDER), set(given.name)
+    folder, allowed = own_digits.FOLDER, set(given.name)
     app = server.make_app(runs, digits, own_names, folder, given.allow_saving, allowed)
     terminal.say(f"Draw at http://{'localhost' if for_all else name}:{port}/ (Ctrl-C ends it)")
     if for_all:

@@ -334,6 +334,7 @@ function showVerdicts() {
 
 // Repeat the verdicts below the paper, for those who have scrolled to the layers of the network.
 function showInShort() {
+  if (element("in-short").hidden) return;
   const rows = VIEWS.map((view) => {
     const verdicts = cards
       .filter((card) => card.view === view)
@@ -387,6 +388,7 @@ element("look").addEventListener("change", updateInside);
 element("look").addEventListener("toggle", ({target}) => {
   remembered("look-inside", target.open ? "open" : "closed");
   element("in-short").hidden = !target.open;
+  showInShort();
   updateInside();
 });
 

@@ -25,7 +25,7 @@ def serving(logdir, data_dir, port=0, own="/nowhere", names=()):
     flags = ["--logdir", logdir, "--data_dir", data_dir, "--port", port]
     flags += [f"--name={name}" for name in names]
     with tempfile.NamedTemporaryFile() as output:
-        changes = {("input_data", "MIRRORS"): [], ("support.own_digits", "FOLDER"): str(own)}
+        changes = {("input_data", "MIRRORS"): [], ("support.own_digits", "FOLDER"): Path(own)}
         process = forked.start(flags, output.name, changes, program="draw")
         process.said = Path(output.name).read_text
         try:
